@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "device/device.h"
+
+#include "base/fault.h"
+
+#include <string.h>
+
+oct_status oct_dev_alloc(struct oct_device *d, size_t bytes, k_ptr *out)
+{
+    if (oct_fault_hit(OCT_FAULT_DEV_ALLOC)) {
+        return OCT_FAIL(OCT_E_MEM, "device %s: cannot allocate %zu bytes: injected fault",
+                        d->table->name, bytes);
+    }
+    return d->table->alloc(d, bytes, out);
+}
+
+void oct_dev_free(struct oct_device *d, k_ptr p)
+{
+    if (p) {
+        d->table->free(d, p);
+    }
+}
+
+oct_status oct_dev_upload(struct oct_device *d, k_ptr dst, const void *src, size_t bytes)
+{
+    if (oct_fault_hit(OCT_FAULT_DEV_UPLOAD)) {
+        return OCT_FAIL(OCT_E_DEVICE, "device %s: upload failed: injected fault", d->table->name);
+    }
+    return d->table->upload(d, dst, src, bytes);
+}
+
+oct_status oct_dev_download(struct oct_device *d, void *dst, k_ptr src, size_t bytes)
+{
+    return d->table->download(d, dst, src, bytes);
+}
+
+oct_status oct_dev_matrix_create(struct oct_device *d, const struct oct_matrix_desc *m, k_ptr *out)
+{
+    if (oct_fault_hit(OCT_FAULT_DEV_ALLOC)) {
+        return OCT_FAIL(OCT_E_MEM, "device %s: cannot hold a matrix of %d x %d: injected fault",
+                        d->table->name, m->n, m->k);
+    }
+    return d->table->matrix_create(d, m, out);
+}
+
+void oct_dev_matrix_destroy(struct oct_device *d, k_ptr m)
+{
+    if (m) {
+        d->table->matrix_destroy(d, m);
+    }
+}
+
+oct_status oct_dev_sync(struct oct_device *d)
+{
+    if (oct_fault_hit(OCT_FAULT_DEV_SYNC)) {
+        return OCT_FAIL(OCT_E_DEVICE, "device %s: wait failed: injected fault", d->table->name);
+    }
+    return d->table->sync(d);
+}
+
+#if OCT_FAULTS
+/* What a broken kernel would do: the first row of a finished matrix product becomes NaN. */
+static oct_status poison(struct oct_device *d, enum k_op op, const void *args)
+{
+    OCT_TRY(d->table->sync(d));
+    if (op == K_OP_gemm && d->host_memory) {
+        const struct k_gemm_args *a = args;
+        memset((void *)(uintptr_t)a->out, 0xff, (size_t)(a->n * k_dtype_bytes(a->out_dtype)));
+    }
+    return OCT_OK;
+}
+#endif
+
+oct_status oct_dev_run(struct oct_device *d, enum k_op op, const void *args)
+{
+    const enum oct_fault_kind fault = oct_fault_kind_hit(OCT_FAULT_DEV_OP);
+    if (fault == OCT_FAULT_FAIL) {
+        return OCT_FAIL(OCT_E_DEVICE, "device %s: op %d failed: injected fault", d->table->name,
+                        (int)op);
+    }
+    OCT_TRY(d->table->run(d, op, args));
+#if OCT_FAULTS
+    if (fault == OCT_FAULT_NAN) {
+        return poison(d, op, args);
+    }
+#endif
+    return OCT_OK;
+}
+
+void oct_dev_close(struct oct_device *d)
+{
+    if (d) {
+        d->table->close(d);
+    }
+}

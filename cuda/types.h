@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * types.h - what every op contract is written with. Plain C; read by C, C++ and CUDA alike.
+ *
+ * Shape letters, the same everywhere: T token rows this step, B sequences, H query heads, G
+ * key/value heads, D head size, C model width, F feed-forward width, V vocabulary, L layers, P
+ * pages, S slots (tokens) per page. Matrix products say M, N, K. */
+#ifndef K_TYPES_H
+#define K_TYPES_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+#define K_STATIC_ASSERT(cond, text) static_assert(cond, text)
+#else
+#define K_STATIC_ASSERT(cond, text) _Static_assert(cond, text)
+#endif
+
+/* An address in the memory of the device that runs the op: a device address for CUDA, a host
+ * pointer for the CPU backend. 0: absent. */
+typedef uint64_t k_ptr;
+
+/* Storage types of activations, KV and weights that are not packed. Sums are always fp32. */
+enum k_dtype {
+    K_BF16 = 1, /* 2 bytes */
+    K_F32 = 2,  /* 4 bytes */
+};
+
+static inline int64_t k_dtype_bytes(int32_t dtype)
+{
+    return dtype == K_BF16 ? 2 : 4;
+}
+
+#endif
