@@ -55,6 +55,183 @@ OCT_API const char *oct_last_error(void);
 /* "0.1.0"; static. */
 OCT_API const char *oct_version(void);
 
+/* ---- engine: a model, loaded, and the requests that run on it ---- */
+
+typedef struct oct_engine oct_engine; /* opaque */
+
+/* Called while weights are loaded, on the thread in oct_engine_open. Return false to give up: the
+ * open then fails with OCT_E_CANCELLED. */
+typedef bool (*oct_progress_fn)(void *user, uint64_t done_bytes, uint64_t total_bytes);
+
+/* Fill with OCT_ENGINE_OPTIONS_INIT, then set what differs. Zero means the stated default. */
+struct oct_engine_options {
+    uint32_t size; /* set by the initialiser; lets older callers keep working */
+    const char
+        *model_path;   /* a Hugging Face directory or a .gguf file; borrowed until open returns */
+    const char *dtype; /* "auto" (bfloat16, float32 for an F32 checkpoint), "bfloat16", "float32" */
+    int32_t n_threads; /* CPU threads; 0: one per core this process may use */
+    int32_t max_model_len; /* longest prompt + output in tokens; 0: the model's own limit, or less
+                              if max_kv_bytes does not hold it */
+    int32_t max_num_seqs;  /* requests running at once; 0: 16 */
+    int32_t max_num_batched_tokens; /* rows per step, all requests together; 0: 512 */
+    int64_t
+        kv_cache_bytes; /* 0: one request of max_model_len and some room, at most 40 % of memory */
+    oct_progress_fn progress; /* NULL: none */
+    void *progress_user;
+};
+#define OCT_ENGINE_OPTIONS_INIT \
+    { \
+        .size = sizeof(struct oct_engine_options) \
+    }
+
+/* Loads the model and reserves all memory it will ever use. On failure nothing stays allocated. */
+OCT_API OCT_CHECKED oct_status oct_engine_open(const struct oct_engine_options *o,
+                                               oct_engine **out);
+/* Ends what still runs with OCT_E_CANCELLED (its callback is called), then frees. NULL is fine. */
+OCT_API void oct_engine_close(oct_engine *e);
+
+struct oct_engine_info {
+    uint32_t size; /* set by the caller to sizeof(struct oct_engine_info) */
+    int32_t vocab_size, max_model_len, n_layers, n_threads;
+    int32_t max_num_seqs, max_num_batched_tokens;
+    uint64_t n_params;
+    uint64_t weight_bytes, kv_cache_bytes, workspace_bytes;
+    int64_t load_us;
+    const char *architecture; /* "llama"; owned by the engine, as is the next */
+    const char *dtype;        /* "bfloat16" */
+};
+OCT_API void oct_engine_get_info(const oct_engine *e, struct oct_engine_info *out);
+
+/* ---- requests ---- */
+
+struct oct_logit_bias {
+    int32_t token;
+    float bias; /* -100..100, added to the token's logit */
+};
+
+/* Writes the tokens a request may choose next into mask: bit t of word t/32 is token t. All bits
+ * are set at the call. output[n]: the tokens generated so far. Return false to end the request with
+ * OCT_E_ARG. For grammars and the like; runs on the engine's thread, once a token. */
+typedef bool (*oct_token_mask_fn)(void *user, const int32_t *output, size_t n, uint32_t *mask,
+                                  size_t n_words);
+
+/* How tokens are chosen. Fill with OCT_SAMPLING_INIT. A value of -1 where it says "model" takes
+ * what the model's authors recommend (generation_config.json), else the value after "else".
+ * Anything out of range is refused by name; nothing is clamped. */
+struct oct_sampling {
+    uint32_t size;
+    float temperature;        /* model, else 0; 0: greedy; up to 100 */
+    float top_p;              /* model, else 1; (0, 1] */
+    float min_p;              /* model, else 0; [0, 1] */
+    int32_t top_k;            /* model, else 0; 0: all */
+    float repetition_penalty; /* model, else 1; (0, 10] */
+    float presence_penalty;   /* -2..2 */
+    float frequency_penalty;  /* -2..2 */
+    bool has_seed;            /* false: a fresh random seed */
+    uint64_t seed;
+    int32_t max_tokens; /* 0: up to max_model_len */
+    int32_t min_tokens; /* no stop before so many */
+    bool ignore_eos;    /* do not stop at the model's own end tokens */
+    int32_t n_logprobs; /* alternatives per token, 0..20; -1: no logprobs */
+    const char *const
+        *stop; /* [n_stop] strings, 1..256 bytes each, at most 16; not part of the text */
+    size_t n_stop;
+    const int32_t *stop_token_ids; /* [n_stop_token_ids], at most 64 */
+    size_t n_stop_token_ids;
+    const struct oct_logit_bias *logit_bias; /* [n_logit_bias], at most 1024, tokens distinct */
+    size_t n_logit_bias;
+    oct_token_mask_fn token_mask; /* NULL: none */
+    void *token_mask_user;
+    bool keep_special; /* special tokens appear in the text */
+};
+#define OCT_SAMPLING_INIT \
+    { \
+        .size = sizeof(struct oct_sampling), .temperature = -1, .top_p = -1, .min_p = -1, \
+        .top_k = -1, .repetition_penalty = -1, .n_logprobs = -1 \
+    }
+
+typedef enum oct_finish {
+    OCT_FINISH_NONE = 0,   /* still running */
+    OCT_FINISH_STOP = 1,   /* an end token or a stop string */
+    OCT_FINISH_LENGTH = 2, /* max_tokens or max_model_len */
+    OCT_FINISH_CANCELLED = 3,
+    OCT_FINISH_ERROR = 4, /* status and error say why */
+} oct_finish;
+
+struct oct_token_logprob {
+    int32_t token;
+    float logprob;
+};
+
+/* What a request's callback is told: one event a token, and exactly one last event whose `finish`
+ * is not OCT_FINISH_NONE. The last event may carry a token and text too. */
+struct oct_event {
+    uint64_t request; /* id given by oct_engine_submit */
+    oct_finish finish;
+    oct_status status; /* OCT_OK unless finish is OCT_FINISH_ERROR or OCT_FINISH_CANCELLED */
+    const char *error; /* a sentence, or NULL */
+    int32_t token;     /* -1: none with this event */
+    float logprob;     /* of the token; 0 if not asked for */
+    const struct oct_token_logprob *top; /* [n_top], most likely first */
+    int32_t n_top;
+    const char *text; /* whole UTF-8 that became certain with this event; may be empty */
+    size_t text_len;
+    int32_t n_prompt_tokens, n_output_tokens;
+    int64_t submit_us, first_token_us, now_us; /* monotonic clock; first_token_us 0 before it */
+};
+/* Everything in the event is borrowed until the callback returns. The callback may submit and
+ * cancel, but not step or close. */
+typedef void (*oct_event_fn)(void *user, const struct oct_event *ev);
+
+struct oct_request {
+    uint32_t size;
+    const int32_t *prompt;               /* [n_prompt] token ids, each below vocab_size; copied */
+    size_t n_prompt;                     /* 1..max_model_len - 1 */
+    const struct oct_sampling *sampling; /* NULL: all defaults; copied, lists included */
+    oct_event_fn on_event;               /* required */
+    void *user;
+};
+#define OCT_REQUEST_INIT \
+    { \
+        .size = sizeof(struct oct_request) \
+    }
+
+/* Takes the request, or refuses it with a sentence (then no event is ever sent). */
+OCT_API OCT_CHECKED oct_status oct_engine_submit(oct_engine *e, const struct oct_request *r,
+                                                 uint64_t *id);
+/* The request's last event (OCT_FINISH_CANCELLED) is sent during the next step. OCT_E_NOTFOUND if
+ * no such request runs. */
+OCT_API OCT_CHECKED oct_status oct_engine_cancel(oct_engine *e, uint64_t id);
+/* Runs one step of all requests and sends their events. *n_active (may be NULL): requests waiting
+ * or running afterwards. A failure is the device's: every request has been ended with it, and every
+ * later call fails the same way. One thread at a time. */
+OCT_API OCT_CHECKED oct_status oct_engine_step(oct_engine *e, size_t *n_active);
+
+/* ---- text ---- */
+
+typedef enum oct_tokenize_flags {
+    OCT_TOKENIZE_SPECIAL = 1, /* special tokens written in the text become their ids */
+    OCT_TOKENIZE_BOS_EOS = 2, /* add what the tokenizer adds around a prompt */
+} oct_tokenize_flags;
+
+/* *ids [*n] is given away: oct_buffer_free. Safe from any thread. */
+OCT_API OCT_CHECKED oct_status oct_engine_tokenize(const oct_engine *e, const char *text,
+                                                   size_t len, unsigned flags, int32_t **ids,
+                                                   size_t *n);
+/* *text, NUL-terminated, is given away. */
+OCT_API OCT_CHECKED oct_status oct_engine_detokenize(const oct_engine *e, const int32_t *ids,
+                                                     size_t n, bool keep_special, char **text,
+                                                     size_t *len);
+/* Renders the model's chat template. messages_json: a JSON list of {role, content, ...}; vars_json:
+ * a JSON object with more variables (tools, add_generation_prompt: default true, ...), or NULL.
+ * *prompt is the text to tokenize with OCT_TOKENIZE_SPECIAL; given away. OCT_E_UNSUPPORTED if the
+ * model has no template. */
+OCT_API OCT_CHECKED oct_status oct_engine_chat_prompt(const oct_engine *e,
+                                                      const char *messages_json,
+                                                      const char *vars_json, char **prompt,
+                                                      size_t *len);
+OCT_API void oct_buffer_free(void *p);
+
 #ifdef __cplusplus
 }
 #endif
