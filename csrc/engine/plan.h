@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * plan.h - how much memory an engine will take, decided before anything is allocated. Pure
+ * arithmetic: `octavo info` prints it, oct_engine_open allocates exactly it. */
+#ifndef OCT_ENGINE_PLAN_H
+#define OCT_ENGINE_PLAN_H
+
+#include "model/config.h"
+
+struct oct_plan {
+    int32_t dtype;         /* enum k_dtype of activations, weights and KV */
+    int32_t max_model_len; /* tokens of one request, prompt and output */
+    int32_t max_num_seqs, max_num_batched_tokens;
+    int32_t n_pages;       /* KV pages in the pool */
+    int32_t pages_per_seq; /* page table entries a sequence may need */
+    uint64_t n_params;     /* of the checkpoint: tied heads counted once */
+    uint64_t weight_bytes; /* as the backend keeps them, embedding and head apart */
+    uint64_t kv_bytes_per_token, page_bytes, kv_cache_bytes;
+    uint64_t workspace_bytes; /* activations, logits, rotary table, step arrays */
+    uint64_t total_bytes;
+};
+
+/* memory_bytes: what the device has; 0: unknown. OCT_E_ARG for an option out of range,
+ * OCT_E_MEM ("needs X, has Y") if it does not fit. */
+OCT_CHECKED oct_status oct_plan_make(const struct oct_model_config *c,
+                                     const struct oct_engine_options *o, uint64_t memory_bytes,
+                                     struct oct_plan *out);
+
+#endif
