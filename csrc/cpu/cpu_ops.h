@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cpu_ops.h - inside this room: the device, one function per op, threads, scratch, bf16.
+ *
+ * An op is `oct_status oct_cpu_<op>(struct oct_cpu *d, const struct k_<op>_args *a)` in the file of
+ * its family. It trusts its arguments as its contract in cuda/ states them, computes with at most
+ * d->n_threads threads, and returns when it is done. Threads come from OpenMP:
+ *
+ *     OCT_TRY(oct_cpu_scratch_reserve(d, bytes));     before the region, if scratch is needed
+ *     #pragma omp parallel for num_threads(oct_cpu_threads(d, work)) schedule(static)
+ *     for (...) { void *mine = oct_cpu_scratch(d); ... }
+ *
+ * A row's bits must not depend on how rows are spread over threads or blocks. Inner loops that
+ * matter go into a file compiled for several instruction sets: simd.h. */
+#ifndef OCT_CPU_CPU_OPS_H
+#define OCT_CPU_CPU_OPS_H
+
+#include "cpu/cpu.h"
+#include "cpu/simd.h"
+
+#include <omp.h>
+#include <stddef.h>
+#include <string.h>
+
+struct oct_cpu_gemm; /* gemm.c: primitives of oneDNN, shared by the matrices of a device */
+
+struct oct_cpu {
+    struct oct_device dev; /* first: the caller's pointer is this one */
+    int n_threads;         /* >= 1 */
+    enum oct_simd_level simd;
+    char *scratch;             /* owned: n_threads blocks of scratch_bytes, aligned to 256 */
+    size_t scratch_bytes;      /* of one thread, a multiple of 256 */
+    struct oct_cpu_gemm *gemm; /* owned */
+};
+
+/* ---- one line per op of ops.h: oct_cpu_embed(), oct_cpu_rmsnorm(), ... ---- */
+#define OCT_CPU_OP(name, type) \
+    OCT_CHECKED oct_status oct_cpu_##name(struct oct_cpu *d, const type *args);
+K_OPS(OCT_CPU_OP)
+#undef OCT_CPU_OP
+
+/* ---- gemm.c, for the table in cpu.c ---- */
+OCT_CHECKED oct_status oct_cpu_gemm_open(struct oct_cpu *d); /* fills d->gemm */
+void oct_cpu_gemm_close(struct oct_cpu *d);
+OCT_CHECKED oct_status oct_cpu_matrix_create(struct oct_cpu *d, const struct oct_matrix_desc *m,
+                                             k_ptr *out);
+void oct_cpu_matrix_destroy(struct oct_cpu *d, k_ptr m);
+uint64_t oct_cpu_matrix_bytes(struct oct_cpu *d, int32_t n, int32_t k, int32_t dtype);
+
+/* ---- threads and scratch ---- */
+
+/* Every thread gets at least `bytes` of scratch, contents undefined. Allocates only when it grows,
+ * so that a step in steady state allocates nothing. Never inside a parallel region. */
+OCT_CHECKED oct_status oct_cpu_scratch_reserve(struct oct_cpu *d, size_t bytes);
+
+/* The calling thread's own block, aligned to 256; d->scratch_bytes long. */
+static inline void *oct_cpu_scratch(const struct oct_cpu *d)
+{
+    return d->scratch + (size_t)omp_get_thread_num() * d->scratch_bytes;
+}
+
+/* How many threads are worth waking for `work` operations (elements touched, or FLOP / 8): waking
+ * one costs a few microseconds, in which one thread does some 20,000 such operations. */
+static inline int oct_cpu_threads(const struct oct_cpu *d, int64_t work)
+{
+    const int64_t worth = work / 20000 + 1;
+    return worth < d->n_threads ? (int)worth : d->n_threads;
+}
+
+/* ---- addresses and numbers ---- */
+
+static inline void *oct_host_ptr(k_ptr p)
+{
+    return (void *)(uintptr_t)p;
+}
+
+static inline float oct_bf16_to_f32(uint16_t h)
+{
+    const uint32_t u = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* To nearest, ties to even; a NaN stays a NaN, made quiet. No branch: vectorises in a loop. */
+static inline uint16_t oct_f32_to_bf16(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    const uint32_t quiet = (u >> 16) | 0x40u;
+    return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+}
+
+/* `f` rounded to what `dtype` can hold: the contracts' store(), kept in fp32. */
+static inline float oct_round_to(float f, int32_t dtype)
+{
+    return dtype == K_BF16 ? oct_bf16_to_f32(oct_f32_to_bf16(f)) : f;
+}
+
+#endif
