@@ -15,6 +15,7 @@
 #ifndef OCT_CPU_CPU_OPS_H
 #define OCT_CPU_CPU_OPS_H
 
+#include "base/bf16.h"
 #include "cpu/cpu.h"
 #include "cpu/simd.h"
 
@@ -72,24 +73,6 @@ static inline int oct_cpu_threads(const struct oct_cpu *d, int64_t work)
 static inline void *oct_host_ptr(k_ptr p)
 {
     return (void *)(uintptr_t)p;
-}
-
-static inline float oct_bf16_to_f32(uint16_t h)
-{
-    const uint32_t u = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-/* To nearest, ties to even; a NaN stays a NaN, made quiet. No branch: vectorises in a loop. */
-static inline uint16_t oct_f32_to_bf16(float f)
-{
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-    const uint32_t quiet = (u >> 16) | 0x40u;
-    return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
 }
 
 /* `f` rounded to what `dtype` can hold: the contracts' store(), kept in fp32. */
