@@ -4,6 +4,7 @@
 # check_exports.sh [BUILD] - liboctavo.so and liboctavo.a export what octavo.h marks OCT_API, no
 # more and no less, and octavo.map lists the same.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 cd "$root"
 b=$(build_dir "${1:-}") || not_ok "no release build; run cmake --preset release-tests and build it"

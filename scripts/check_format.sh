@@ -3,6 +3,7 @@
 #
 # check_format.sh - every C file is as clang-format 14 would write it.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 cd "$root"
 

@@ -4,6 +4,7 @@
 # check_headers.sh - every header compiles alone, with gcc and with clang; what C++ and CUDA callers
 # read (octavo.h and cuda/) compiles as C++ too.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 cd "$root"
 

@@ -4,6 +4,7 @@
 # check_install.sh [BUILD] - cmake --install puts the header, both libraries, the pkg-config file and
 # the program, nothing else; a small program builds against them, shared and static, and runs.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 b=$(build_dir "${1:-}") || not_ok "no release build; run cmake --preset release-tests and build it"
 scratch_dir

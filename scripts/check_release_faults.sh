@@ -4,6 +4,7 @@
 # check_release_faults.sh [BUILD [DEBUG_BUILD]] - the release program holds no fault plan and runs
 # the same with a plan in its environment. The same search must find the plan in the debug build.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 b=$(build_dir "${1:-}") || not_ok "no release build; run cmake --preset release-tests and build it"
 debug=${2:-$root/build/debug}

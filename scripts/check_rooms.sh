@@ -4,6 +4,7 @@
 # check_rooms.sh - a room includes only itself and rooms above it; cuda/ includes nothing of csrc/
 # and is seen from device/ down. Tests are exempt.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 cd "$root"
 
