@@ -72,7 +72,10 @@ struct oct_dtype_info {
 };
 const struct oct_dtype_info *oct_dtype_info(enum oct_dtype t); /* static */
 
-enum { OCT_TENSOR_MAX_DIMS = 8 };
+enum {
+    OCT_TENSOR_MAX_DIMS = 8,
+    OCT_TENSOR_MAX_NAME = 255, /* bytes; names are 1 to that long */
+};
 
 /* One tensor of a checkpoint, checked: it lies inside its file and its size matches its shape. */
 struct oct_tensor {
