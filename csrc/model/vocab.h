@@ -11,7 +11,7 @@
 struct oct_vocab {
     struct oct_tokenizer *tokenizer; /* owned */
     char *chat_template;             /* owned, UTF-8; NULL: the model has none */
-    char *bos_text, *eos_text;       /* owned; what the template sees as bos_token and eos_token; NULL */
+    char *bos_text, *eos_text; /* owned; what the template sees as bos_token and eos_token; NULL */
     int32_t stop_tokens[OCT_MAX_STOP_TOKENS * 2]; /* distinct; each < the tokenizer's n */
     int32_t n_stop_tokens;
 };
