@@ -303,7 +303,8 @@ static void sample_row(const struct oct_cpu *d, const struct k_sample_args *a, i
             OCT_SIMD_PICK(d->simd, oct_simd_sample_top)(raw, vocab, r->n_top, token, value);
         for (int32_t i = 0; i < r->n_top; i++) {
             top[i].token = i < n ? token[i] : -1;
-            top[i].logprob = i < n ? (float)((double)value[i] - (double)raw_max - log_sum) : -INFINITY;
+            top[i].logprob =
+                i < n ? (float)((double)value[i] - (double)raw_max - log_sum) : -INFINITY;
         }
     }
 }
