@@ -23,15 +23,15 @@
 #include <stddef.h>
 #include <string.h>
 
-struct oct_cpu_gemm; /* gemm.c: primitives of oneDNN, shared by the matrices of a device */
-
 struct oct_cpu {
     struct oct_device dev; /* first: the caller's pointer is this one */
     int n_threads;         /* >= 1 */
     enum oct_simd_level simd;
-    char *scratch;             /* owned: n_threads blocks of scratch_bytes, aligned to 256 */
-    size_t scratch_bytes;      /* of one thread, a multiple of 256 */
-    struct oct_cpu_gemm *gemm; /* owned */
+    bool has_bf16_pairs;  /* AVX512_BF16: products of bf16 pairs in one instruction */
+    char *scratch;        /* owned: n_threads blocks of scratch_bytes, aligned to 256 */
+    size_t scratch_bytes; /* of one thread, a multiple of 256 */
+    char *shared;         /* owned: one block for all threads, aligned to 256 */
+    size_t shared_bytes;
 };
 
 /* ---- one line per op of ops.h: oct_cpu_embed(), oct_cpu_rmsnorm(), ... ---- */
@@ -41,8 +41,6 @@ K_OPS(OCT_CPU_OP)
 #undef OCT_CPU_OP
 
 /* ---- gemm.c, for the table in cpu.c ---- */
-OCT_CHECKED oct_status oct_cpu_gemm_open(struct oct_cpu *d); /* fills d->gemm */
-void oct_cpu_gemm_close(struct oct_cpu *d);
 OCT_CHECKED oct_status oct_cpu_matrix_create(struct oct_cpu *d, const struct oct_matrix_desc *m,
                                              k_ptr *out);
 void oct_cpu_matrix_destroy(struct oct_cpu *d, k_ptr m);
@@ -53,6 +51,8 @@ uint64_t oct_cpu_matrix_bytes(struct oct_cpu *d, int32_t n, int32_t k, int32_t d
 /* Every thread gets at least `bytes` of scratch, contents undefined. Allocates only when it grows,
  * so that a step in steady state allocates nothing. Never inside a parallel region. */
 OCT_CHECKED oct_status oct_cpu_scratch_reserve(struct oct_cpu *d, size_t bytes);
+/* The same for d->shared, which all threads of an op see. */
+OCT_CHECKED oct_status oct_cpu_shared_reserve(struct oct_cpu *d, size_t bytes);
 
 /* The calling thread's own block, aligned to 256; d->scratch_bytes long. */
 static inline void *oct_cpu_scratch(const struct oct_cpu *d)

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * machine.h - what this process may use of the machine: cores and memory, container limits
+ * included. */
+#ifndef OCT_CPU_MACHINE_H
+#define OCT_CPU_MACHINE_H
+
+#include <stdint.h>
+
+/* Cores in this process's affinity mask, or fewer if its control group grants less time. >= 1. */
+int oct_machine_cores(void);
+
+/* Bytes of physical memory, or this process's control group limit if that is smaller. 0: unknown.
+ */
+uint64_t oct_machine_memory(void);
+
+#endif
