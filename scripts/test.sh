@@ -86,8 +86,9 @@ run_program() # build program
     name=$build.$(basename "$exe")
     local log=$results/$name.log tap=$results/$name.tap
     start=$(now)
-    if readelf -d "$exe" | grep -q 'NEEDED.*libcriterion'; then
-        timeout -k 10 "$OCT_TEST_TIMEOUT" "$exe" -j1 --tap="$tap" > "$log" 2>&1 < /dev/null || rc=$?
+    # Braces: what the shell says about a child that aborts belongs into the log.
+    if ! nm "$exe" | grep -q ' T main$'; then # Criterion brings its own
+        { timeout -k 10 "$OCT_TEST_TIMEOUT" "$exe" -j1 --tap="$tap" < /dev/null || rc=$?; } > "$log" 2>&1
         if [[ -f $tap ]]; then
             local planned
             planned=$(sed -n 's/^1\.\.//p' "$tap" | head -n1)
@@ -101,12 +102,15 @@ run_program() # build program
         fi
         # It died before it could say so, or found nothing to run.
         [[ $((passed + failed + skipped)) -gt 0 && ($rc -eq 0 || $failed -gt 0) ]] || failed=$((failed + 1))
-        # Criterion does not see what a sanitizer says when a test's process ends.
-        if [[ $failed -eq 0 ]] && grep -qE 'ERROR: [A-Za-z]+Sanitizer|runtime error:' "$log"; then
-            failed=1
+        # Criterion does not see what a sanitizer says when a test's process ends: a leak.
+        local reports
+        reports=$(grep -cE 'ERROR: [A-Za-z]+Sanitizer|runtime error:' "$log" || true)
+        if [[ $failed -eq 0 && $reports -gt 0 ]]; then
+            failed=$((reports < passed ? reports : passed))
+            passed=$((passed - failed))
         fi
     else
-        timeout -k 10 "$OCT_TEST_TIMEOUT" "$exe" > "$log" 2>&1 < /dev/null || rc=$?
+        { timeout -k 10 "$OCT_TEST_TIMEOUT" "$exe" < /dev/null || rc=$?; } > "$log" 2>&1
         case $rc in
             0) passed=1 ;;
             77)
