@@ -85,7 +85,7 @@ void *oct_gr_alloc(struct oct_gguf_reader *r, size_t n)
 
 oct_status oct_gr_string(struct oct_gguf_reader *r, uint64_t max, struct oct_gguf_str *out)
 {
-    uint64_t len;
+    uint64_t len = 0; /* gcc does not see that a success sets it */
     OCT_TRY(oct_gr_u64(r, &len));
     if (len > max) {
         return oct_gr_bad(r, OCT_E_LIMIT,

@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static void put(struct oct_buf *b, const void *data, size_t len)
@@ -247,6 +249,44 @@ uint16_t oct_test_f32_to_f16(float v)
     const uint32_t r = a + 0xfffu + (a >> 13 & 1u); /* may carry up to infinity, as it should */
     return (uint16_t)(sign | ((r - 0x38000000u) >> 13));
 }
+
+int oct_test_memory_file(const void *data, size_t len, char path[32])
+{
+    int fd = memfd_create("octavo-test", MFD_CLOEXEC);
+    OCT_ASSERT(fd >= 0);
+    const char *p = data;
+    while (len) {
+        const ssize_t n = write(fd, p, len);
+        OCT_ASSERT(n > 0);
+        p += n;
+        len -= (size_t)n;
+    }
+    (void)snprintf(path, 32, "/proc/self/fd/%d", fd);
+    return fd;
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZER_COUNTS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZER_COUNTS 1
+#endif
+#endif
+
+#ifdef SANITIZER_COUNTS
+size_t __sanitizer_get_current_allocated_bytes(void);
+
+size_t oct_test_live_bytes(void)
+{
+    return __sanitizer_get_current_allocated_bytes();
+}
+#else
+size_t oct_test_live_bytes(void)
+{
+    const struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+#endif
 
 void oct_test_write_file(const char *dir, const char *name, const void *data, size_t len)
 {

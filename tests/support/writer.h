@@ -70,6 +70,13 @@ void oct_sw_by_hand(const char *header, size_t len, size_t n_data, struct oct_bu
 uint16_t oct_test_f32_to_f16(float v);  /* round to nearest even */
 uint16_t oct_test_f32_to_bf16(float v); /* round to nearest even */
 
+/* A file in memory with these contents, open under /proc/self/fd/<returned fd>, which is stored in
+ * path. close() the fd. */
+int oct_test_memory_file(const void *data, size_t len, char path[32]);
+
+/* Bytes on the heap now, as the allocator or the sanitizer counts them: for leak checks. */
+size_t oct_test_live_bytes(void);
+
 void oct_test_write_file(const char *dir, const char *name, const void *data, size_t len);
 /* A new empty directory; the path (under TMPDIR or /tmp) is given away: oct_free. */
 char *oct_test_make_dir(void);
