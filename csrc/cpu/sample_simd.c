@@ -84,7 +84,7 @@ double OCT_SIMD(oct_simd_sample_keep)(const float *l, int32_t n, float border, i
 #pragma omp simd reduction(+ : sum)
         for (int32_t i = from; i < to; i++) {
             const int32_t in = (l[i] > border) | ((l[i] == border) & (i <= last));
-            const float q = in & (w[i] >= least) ? w[i] : 0.0f;
+            const float q = (in & (w[i] >= least)) ? w[i] : 0.0f;
             w[i] = q;
             sum += (double)q;
         }
