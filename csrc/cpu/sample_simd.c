@@ -6,13 +6,25 @@
 float OCT_SIMD(oct_simd_sample_max)(const float *l, int32_t n, bool *bad)
 {
     float max = -INFINITY;
-    int32_t is_bad = 0;
-#pragma omp simd reduction(max : max) reduction(| : is_bad)
-    for (int32_t i = 0; i < n; i++) {
-        max = l[i] > max ? l[i] : max;
-        is_bad |= !(l[i] < INFINITY); /* false for a NaN too */
+    int32_t n_nan = 0;
+    for (int32_t from = 0; from < n; from += OCT_SAMPLE_BLOCK) {
+        const int32_t to = n - from < OCT_SAMPLE_BLOCK ? n : from + OCT_SAMPLE_BLOCK;
+        vf most[2] = {vf_set1(max), vf_set1(max)};
+        int32_t i = from;
+        for (; i + 2 * VF <= to; i += 2 * VF) { /* a NaN is not larger than anything */
+            most[0] = vf_max(vf_load(l + i), most[0]);
+            most[1] = vf_max(vf_load(l + i + VF), most[1]);
+        }
+        max = vf_max_lane(vf_max(most[0], most[1]));
+        for (; i < to; i++) {
+            max = l[i] > max ? l[i] : max;
+        }
+#pragma omp simd reduction(+ : n_nan)
+        for (i = from; i < to; i++) {
+            n_nan += l[i] != l[i];
+        }
     }
-    *bad = is_bad != 0;
+    *bad = n_nan > 0 || max == INFINITY;
     return max;
 }
 
