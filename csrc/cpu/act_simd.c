@@ -16,9 +16,8 @@ VF_INLINE vf silu(vf x)
 
 VF_INLINE void mul_bf16(uint16_t *out, const uint16_t *gate, const uint16_t *up)
 {
-    uint16_t s[VF];
-    vf_store_bf16(s, silu(vf_load_bf16(gate)));
-    vf_store_bf16(out, vf_mul(vf_load_bf16(s), vf_load_bf16(up)));
+    const vf s = vf_round_bf16(silu(vf_load_bf16(gate)));
+    vf_store_bf16(out, vf_mul(s, vf_load_bf16(up)));
 }
 
 void OCT_SIMD(oct_simd_silu_mul_bf16)(uint16_t *out, const uint16_t *gate, const uint16_t *up,

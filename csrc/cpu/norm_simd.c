@@ -37,12 +37,7 @@ VF_INLINE void store_one(void *p, int32_t c, float v, bool bf16)
 
 VF_INLINE vf round_to(vf v, bool bf16)
 {
-    if (!bf16) {
-        return v;
-    }
-    uint16_t h[VF];
-    vf_store_bf16(h, v);
-    return vf_load_bf16(h);
+    return bf16 ? vf_round_bf16(v) : v;
 }
 
 /* Adds `add` to x if there is one; the sum of the squares of what is stored. */

@@ -76,6 +76,16 @@ VF_INLINE void vf_store_bf16(uint16_t *p, vf x)
     const __m512i r = _mm512_mask_mov_epi32(_mm512_srli_epi32(sum, 16), nan, quiet);
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(r));
 }
+/* x as bf16 would hold it; a NaN stays as it is. */
+VF_INLINE vf vf_round_bf16(vf x)
+{
+    const __m512i u = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    const __m512i sum = _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const __mmask16 number = _mm512_cmp_ps_mask(x, x, _CMP_ORD_Q);
+    const __m512i high = _mm512_set1_epi32(-0x10000);
+    return _mm512_castsi512_ps(_mm512_mask_and_epi32(u, number, sum, high));
+}
 /* Lanes lo <= i < hi of a, `other` elsewhere; any lo and hi. */
 VF_INLINE vf vf_keep(vf a, int lo, int hi, vf other)
 {
@@ -153,6 +163,14 @@ VF_INLINE void vf_store_bf16(uint16_t *p, vf x)
     const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(r, r), 0x08);
     _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(packed));
 }
+VF_INLINE vf vf_round_bf16(vf x)
+{
+    const __m256i u = _mm256_castps_si256(x);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    const __m256i sum = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const __m256i high = _mm256_and_si256(sum, _mm256_set1_epi32(-0x10000));
+    return _mm256_blendv_ps(_mm256_castsi256_ps(high), x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+}
 VF_INLINE vf vf_keep(vf a, int lo, int hi, vf other)
 {
     const __m256i i = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
@@ -228,6 +246,12 @@ VF_INLINE void vf_store_bf16(uint16_t *p, vf x)
     for (int i = 0; i < VF; i++) {
         p[i] = oct_f32_to_bf16(x[i]);
     }
+}
+VF_INLINE vf vf_round_bf16(vf x)
+{
+    const vf_uint_ u = (vf_uint_)x;
+    const vf_uint_ sum = (u + ((u >> 16) & 1u) + 0x7fffu) & 0xffff0000u;
+    return vf_select_(x == x, (vf)sum, x);
 }
 VF_INLINE vf vf_keep(vf a, int lo, int hi, vf other)
 {
