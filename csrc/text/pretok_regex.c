@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Expressions that no scanner knows, through PCRE2: JIT where the machine allows it, with limits on
+ * steps and memory. The pattern is first rewritten where PCRE2 and the reference's engine
+ * (Oniguruma, Ruby syntax) read the same letters differently. */
+#include "text/pretok.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <string.h>
+
+enum {
+    MAX_PATTERN_BYTES = 64 * 1024,
+    MAX_STEPS = 10 * 1000 * 1000, /* of one match; some 0.1 s */
+    MAX_DEPTH = 100 * 1000,
+    MAX_HEAP_KIB = 64 * 1024,
+    JIT_STACK_BYTES = 1024 * 1024,
+};
+
+struct oct_regex {
+    pcre2_general_context *memory;
+    pcre2_match_context *limits;
+    pcre2_code *code;
+    char *pattern; /* as the file has it, for sentences */
+    size_t pattern_len;
+};
+struct oct_regex_run {
+    const struct oct_regex *regex;
+    pcre2_match_context *limits;
+    pcre2_jit_stack *stack; /* NULL: none to be had, the default one serves */
+    pcre2_match_data *match;
+};
+
+static void *pcre_malloc(size_t size, void *unused)
+{
+    (void)unused;
+    return oct_malloc(size);
+}
+static void pcre_free(void *p, void *unused)
+{
+    (void)unused;
+    oct_free(p);
+}
+
+/* White_Space and its complement, as items of a character class. PCRE2's own \s has U+180E too. */
+#define SPACE_ITEMS \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}" \
+    "\\x{205f}\\x{3000}"
+#define NOT_SPACE_ITEMS \
+    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{" \
+    "1fff}" \
+    "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}" \
+    "\\x{3001}-\\x{d7ff}\\x{e000}-\\x{10ffff}"
+#define WORD_ITEMS "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}"
+#define HEX_ITEMS "0-9A-Fa-f"
+
+/* The items of the class that \letter stands for, if it is one that needs rewriting. */
+static const char *class_items(char letter)
+{
+    switch (letter) {
+    case 's':
+        return SPACE_ITEMS;
+    case 'S':
+        return NOT_SPACE_ITEMS;
+    case 'w':
+        return WORD_ITEMS;
+    case 'h':
+        return HEX_ITEMS;
+    default:
+        return NULL;
+    }
+}
+
+static oct_status refuse(const char *pattern, size_t len, size_t at, const char *what)
+{
+    char quoted[200];
+    return OCT_FAIL(OCT_E_UNSUPPORTED,
+                    "pre_tokenizer: the expression \"%s\" uses %s at byte %zu, which octavo does "
+                    "not read as the reference does; use a tokenizer without it",
+                    oct_error_quote(quoted, sizeof quoted, pattern, len), what, at);
+}
+
+/* Writes the expression as PCRE2 must see it. */
+static oct_status rewrite(const char *p, size_t len, struct oct_buf *out)
+{
+    unsigned in_class = 0; /* nesting of [ ] */
+    for (size_t i = 0; i < len; i++) {
+        const char c = p[i], next = i + 1 < len ? p[i + 1] : '\0';
+        if (c == '\\' && i + 1 < len) {
+            const char *items = class_items(next);
+            if (items) {
+                OCT_TRY(oct_buf_printf(out, in_class ? "%s" : "[%s]", items));
+            } else if (next == 'W' || next == 'H') {
+                if (in_class) {
+                    return refuse(p, len, i, "\\W or \\H inside a class");
+                }
+                OCT_TRY(oct_buf_printf(out, "[^%s]", next == 'W' ? WORD_ITEMS : HEX_ITEMS));
+            } else if (next == 'R' || next == 'X' || next == 'C' || next == 'Q' || next == 'E' ||
+                       next == 'N' || next == 'K' || next == 'k' || next == 'g') {
+                return refuse(p, len, i, "a backslash escape of this engine or a named reference");
+            } else {
+                OCT_TRY(oct_buf_append(out, p + i, 2));
+            }
+            i++;
+        } else if (in_class) {
+            if (c == '[' && next != ':') {
+                return refuse(p, len, i, "a class inside a class");
+            }
+            if (c == '&' && next == '&') {
+                return refuse(p, len, i, "an intersection of classes");
+            }
+            if (c == '[') { /* a POSIX name: [:alpha:] */
+                const char *close = memmem(p + i, len - i, ":]", 2);
+                if (!close) {
+                    return refuse(p, len, i, "an open POSIX class");
+                }
+                OCT_TRY(oct_buf_append(out, p + i, (size_t)(close + 2 - (p + i))));
+                i = (size_t)(close + 1 - p);
+                continue;
+            }
+            in_class = c == ']' ? 0 : 1;
+            OCT_TRY(oct_buf_append(out, &c, 1));
+        } else if (c == '[') {
+            in_class = 1;
+            OCT_TRY(oct_buf_append(out, &c, 1));
+            if (next == '^') {
+                i++;
+                OCT_TRY(oct_buf_append(out, "^", 1));
+            }
+            if (i + 1 < len && p[i + 1] == ']') { /* ']' first is a member */
+                i++;
+                OCT_TRY(oct_buf_append(out, "\\]", 2));
+            }
+        } else if (c == '}' && next == '+') {
+            /* after an interval the reference repeats it, PCRE2 would make it possessive */
+            OCT_TRY(oct_buf_append(out, "}{1,}", 5));
+            i++;
+        } else if (c == '(' && next == '?' && i + 2 < len &&
+                   strchr("mxPR0123456789&(|", p[i + 2])) {
+            return refuse(p, len, i, "a group of a kind");
+        } else if (c == '(' && next == '*') {
+            return refuse(p, len, i, "a verb");
+        } else {
+            OCT_TRY(oct_buf_append(out, &c, 1));
+        }
+    }
+    return OCT_OK;
+}
+
+void oct_regex_destroy(struct oct_regex *r)
+{
+    if (!r) {
+        return;
+    }
+    pcre2_code_free(r->code);
+    pcre2_match_context_free(r->limits);
+    pcre2_general_context_free(r->memory);
+    oct_free(r->pattern);
+    oct_free(r);
+}
+
+oct_status oct_regex_compile(const char *pattern, size_t len, struct oct_regex **out)
+{
+    if (len > MAX_PATTERN_BYTES) {
+        return OCT_FAIL(OCT_E_LIMIT, "pre_tokenizer: an expression of %zu bytes; at most %d", len,
+                        MAX_PATTERN_BYTES);
+    }
+    oct_status st = OCT_OK;
+    struct oct_buf text = {0};
+    pcre2_compile_context *how = NULL;
+    struct oct_regex *r = oct_calloc(1, sizeof *r);
+    if (!r) {
+        return oct_no_memory("an expression", sizeof *r);
+    }
+    r->memory = pcre2_general_context_create(pcre_malloc, pcre_free, NULL);
+    r->limits = r->memory ? pcre2_match_context_create(r->memory) : NULL;
+    how = r->memory ? pcre2_compile_context_create(r->memory) : NULL;
+    r->pattern = oct_strndup(pattern, len);
+    r->pattern_len = len;
+    if (!r->limits || !how || !r->pattern) {
+        st = oct_no_memory("an expression", len);
+        goto fail;
+    }
+    (void)pcre2_set_match_limit(r->limits, MAX_STEPS);
+    (void)pcre2_set_depth_limit(r->limits, MAX_DEPTH);
+    (void)pcre2_set_heap_limit(r->limits, MAX_HEAP_KIB);
+    (void)pcre2_set_newline(how, PCRE2_NEWLINE_LF);
+    (void)pcre2_set_parens_nest_limit(how, 64);
+    OCT_TRY_GOTO(rewrite(pattern, len, &text), st, fail);
+    int error;
+    size_t at;
+    r->code = pcre2_compile((PCRE2_SPTR)(text.data ? text.data : ""), text.len,
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
+                            &error, &at, how);
+    if (!r->code) {
+        char quoted[200];
+        PCRE2_UCHAR why[120];
+        (void)pcre2_get_error_message(error, why, sizeof why);
+        st = error == PCRE2_ERROR_HEAP_FAILED
+                 ? oct_no_memory("an expression", len)
+                 : OCT_FAIL(OCT_E_FORMAT, "pre_tokenizer: the expression \"%s\" is wrong: %s",
+                            oct_error_quote(quoted, sizeof quoted, pattern, len), (char *)why);
+        goto fail;
+    }
+    /* Without JIT (no executable memory here) matching is slower and gives the same. */
+    (void)pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE);
+    pcre2_compile_context_free(how);
+    oct_buf_free(&text);
+    *out = r;
+    return OCT_OK;
+fail:
+    pcre2_compile_context_free(how);
+    oct_buf_free(&text);
+    oct_regex_destroy(r);
+    return st;
+}
+
+void oct_regex_run_destroy(struct oct_regex_run *m)
+{
+    if (m) {
+        pcre2_match_data_free(m->match);
+        pcre2_jit_stack_free(m->stack);
+        pcre2_match_context_free(m->limits);
+        oct_free(m);
+    }
+}
+
+oct_status oct_regex_run_create(const struct oct_regex *r, struct oct_regex_run **out)
+{
+    struct oct_regex_run *m = oct_calloc(1, sizeof *m);
+    if (m) {
+        m->regex = r;
+        m->limits = pcre2_match_context_copy(r->limits);
+        m->match = pcre2_match_data_create_from_pattern(r->code, r->memory);
+        m->stack = pcre2_jit_stack_create(32 * 1024, JIT_STACK_BYTES, r->memory);
+    }
+    if (!m || !m->limits || !m->match) {
+        oct_regex_run_destroy(m);
+        return oct_no_memory("matching an expression", 4096);
+    }
+    if (m->stack) {
+        pcre2_jit_stack_assign(m->limits, NULL, m->stack);
+    }
+    *out = m;
+    return OCT_OK;
+}
+
+oct_status oct_regex_find(struct oct_regex_run *m, const unsigned char *s, size_t n, size_t pos,
+                          size_t *start, size_t *end, bool *found)
+{
+    const int rc = pcre2_match(m->regex->code, s, n, pos, PCRE2_NO_UTF_CHECK, m->match, m->limits);
+    if (rc == PCRE2_ERROR_NOMATCH) {
+        *found = false;
+        return OCT_OK;
+    }
+    if (rc == PCRE2_ERROR_NOMEMORY) {
+        return oct_no_memory("matching an expression", MAX_HEAP_KIB);
+    }
+    if (rc < 0) {
+        char quoted[200];
+        return OCT_FAIL(
+            OCT_E_LIMIT,
+            "pre_tokenizer: the expression \"%s\" takes too many steps on this text "
+            "(PCRE2 error %d)",
+            oct_error_quote(quoted, sizeof quoted, m->regex->pattern, m->regex->pattern_len), rc);
+    }
+    const PCRE2_SIZE *at = pcre2_get_ovector_pointer(m->match);
+    *start = at[0];
+    *end = at[1] < at[0] ? at[0] : at[1]; /* \K cannot occur; a lookbehind may not end before */
+    *found = true;
+    return OCT_OK;
+}

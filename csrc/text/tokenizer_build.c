@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What both builders of a tokenizer, tokenizer_json.c and tokenizer_gguf.c, share. */
+#include "text/tokenizer_int.h"
+#include "text/unicode.h"
+
+#include <string.h>
+
+oct_status oct_bpe_add_merge(struct oct_bpe *b, const char *left, size_t left_len,
+                             const char *right, size_t right_len, uint32_t rank,
+                             struct oct_buf *scratch)
+{
+    const struct oct_tokens *tokens = b->tokens;
+    char quoted[2][80];
+    const int32_t l = oct_tokens_find(tokens, left, left_len);
+    const int32_t r = oct_tokens_find(tokens, right, right_len);
+    if (l < 0 || r < 0) {
+        return OCT_FAIL(
+            OCT_E_FORMAT,
+            "merge %u of the vocabulary joins \"%s\" and \"%s\", but the %s is no token", rank,
+            oct_error_quote(quoted[0], sizeof quoted[0], left, left_len),
+            oct_error_quote(quoted[1], sizeof quoted[1], right, right_len),
+            l < 0 ? "first" : "second");
+    }
+    oct_buf_clear(scratch);
+    OCT_TRY(oct_buf_append(scratch, left, left_len));
+    OCT_TRY(oct_buf_append(scratch, right, right_len));
+    const int32_t both = oct_tokens_find(tokens, scratch->data, scratch->len);
+    if (both < 0) {
+        return OCT_FAIL(OCT_E_FORMAT,
+                        "merge %u of the vocabulary joins \"%s\" and \"%s\" to what is no token",
+                        rank, oct_error_quote(quoted[0], sizeof quoted[0], left, left_len),
+                        oct_error_quote(quoted[1], sizeof quoted[1], right, right_len));
+    }
+    if (oct_bpe_joins(left, left_len, right, right_len)) {
+        b->cut = 0;
+    }
+    oct_pairs_put(&b->pairs, (uint32_t)l, (uint32_t)r, rank, (uint32_t)both);
+    return OCT_OK;
+}
+
+oct_status oct_tokenizer_add(struct oct_tokenizer *t, const struct oct_added *token,
+                             bool normalized)
+{
+    oct_status st = OCT_OK;
+    struct oct_buf normal = {0};
+    size_t len;
+    const char *text = oct_tokens_text(&t->tokens, token->id, &len);
+    t->tokens.flags[token->id] |=
+        (uint8_t)(OCT_TOKEN_ADDED | (token->special ? OCT_TOKEN_SPECIAL : 0));
+    if (normalized && t->n_normal) {
+        t->tokens.flags[token->id] |= OCT_TOKEN_NORMALIZED;
+        OCT_TRY_GOTO(oct_normalize(t, (const unsigned char *)text, len, &normal), st, done);
+        text = normal.data ? normal.data : "";
+        len = normal.len;
+    }
+    t->added[normalized].seed = t->tokens.seed;
+    st = oct_added_insert(&t->added[normalized], text, len, token);
+done:
+    oct_buf_free(&normal);
+    return st;
+}
+
+void oct_tokenizer_set_around(struct oct_tokenizer *t, int add_bos, int add_eos)
+{
+    struct oct_around *b = &t->before, *a = &t->after;
+    const bool has_bos = b->n && t->bos >= 0 && b->ids[0] == t->bos;
+    const bool has_eos = a->n && t->eos >= 0 && a->ids[a->n - 1] == t->eos;
+    if (add_bos == 1 && !has_bos && t->bos >= 0 && b->n < OCT_TOKENIZER_MAX_AROUND) {
+        memmove(b->ids + 1, b->ids, b->n * sizeof *b->ids);
+        b->ids[0] = t->bos;
+        b->n++;
+    } else if (add_bos == 0 && has_bos) {
+        memmove(b->ids, b->ids + 1, --b->n * sizeof *b->ids);
+    }
+    if (add_eos == 1 && !has_eos && t->eos >= 0 && a->n < OCT_TOKENIZER_MAX_AROUND) {
+        a->ids[a->n++] = t->eos;
+    } else if (add_eos == 0 && has_eos) {
+        a->n--;
+    }
+}
+
+/* ---- pieces ---- */
+
+/* The byte that "<0x0A>" stands for, or -1; the reference reads a sign, too. */
+static int fallback_byte(const char *s, size_t len)
+{
+    if (len != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>') {
+        return -1;
+    }
+    int value = 0;
+    for (int i = 3; i < 5; i++) {
+        const char c = s[i];
+        const int digit = c >= '0' && c <= '9'   ? c - '0'
+                          : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                          : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                 : -1;
+        if (digit < 0 && !(i == 3 && c == '+')) {
+            return -1;
+        }
+        value = value * 16 + (digit < 0 ? 0 : digit);
+    }
+    return value;
+}
+
+/* GPT-2's alphabet back to bytes; false if a character is not in it. */
+static bool alphabet_bytes(const char *s, size_t len, struct oct_buf *out, oct_status *st)
+{
+    const size_t start = out->len;
+    *st = oct_buf_reserve(out, len);
+    if (*st != OCT_OK) {
+        return false;
+    }
+    for (size_t i = 0; i < len;) {
+        size_t step;
+        const int byte = oct_char_byte(oct_utf8_get((const unsigned char *)s + i, &step));
+        if (byte < 0) {
+            out->len = start;
+            return false;
+        }
+        out->data[out->len++] = (char)byte;
+        i += step;
+    }
+    out->data[out->len] = '\0';
+    return true;
+}
+
+static oct_status piece(struct oct_tokenizer *t, uint32_t id, const struct oct_replace *replace,
+                        size_t n_replace, struct oct_buf *work, struct oct_buf *out)
+{
+    oct_status st = OCT_OK;
+    size_t len;
+    const char *text = oct_tokens_text(&t->tokens, id, &len);
+    if (t->tokens.flags[id] & OCT_TOKEN_NORMALIZED) {
+        oct_buf_clear(&work[0]);
+        OCT_TRY(oct_normalize(t, (const unsigned char *)text, len, &work[0]));
+        text = work[0].data ? work[0].data : "";
+        len = work[0].len;
+    }
+    if (t->decoder.kind == DECODE_BYTES) {
+        if (!(t->tokens.flags[id] & OCT_TOKEN_PLAIN) && alphabet_bytes(text, len, out, &st)) {
+            return OCT_OK;
+        }
+        return st != OCT_OK ? st : oct_buf_append(out, text, len);
+    }
+    for (size_t i = 0; i < n_replace; i++) {
+        struct oct_buf *to = &work[1 + (i & 1)];
+        oct_buf_clear(to);
+        for (size_t pos = 0; pos < len;) {
+            const char *hit = memmem(text + pos, len - pos, replace[i].from, replace[i].from_len);
+            const size_t end = hit ? (size_t)(hit - text) : len;
+            OCT_TRY(oct_buf_append(to, text + pos, end - pos));
+            if (hit) {
+                OCT_TRY(oct_buf_append(to, replace[i].to, replace[i].to_len));
+            }
+            pos = end + (hit ? replace[i].from_len : 0);
+        }
+        text = to->data ? to->data : "";
+        len = to->len;
+    }
+    const int byte = t->decoder.byte_fallback ? fallback_byte(text, len) : -1;
+    if (byte >= 0) {
+        t->tokens.flags[id] |= OCT_TOKEN_BYTE;
+        return oct_buf_append(out, &(char){(char)byte}, 1);
+    }
+    return oct_buf_append(out, text, len);
+}
+
+oct_status oct_tokenizer_finish(struct oct_tokenizer *t, const struct oct_replace *replace,
+                                size_t n_replace)
+{
+    oct_status st = OCT_OK;
+    struct oct_buf out = {.max_bytes = UINT32_MAX}, work[3] = {{0}, {0}, {0}};
+    const uint32_t n = t->tokens.n_ids;
+    if (n == 0) {
+        return OCT_FAIL(OCT_E_FORMAT, "the vocabulary is empty");
+    }
+    OCT_TRY(oct_bpe_finish(&t->bpe));
+    t->piece_at = oct_malloc(((size_t)n + 1) * sizeof *t->piece_at);
+    if (!t->piece_at) {
+        return oct_no_memory("a vocabulary", (size_t)n * sizeof *t->piece_at);
+    }
+    OCT_TRY_GOTO(oct_buf_reserve(&out, t->tokens.text_len), st, done);
+    for (uint32_t id = 0; id < n; id++) {
+        t->piece_at[id] = (uint32_t)out.len;
+        if (t->tokens.flags[id]) {
+            OCT_TRY_GOTO(piece(t, id, replace, n_replace, work, &out), st, done);
+        }
+    }
+    t->piece_at[n] = (uint32_t)out.len;
+    t->pieces = out.data;
+    out = (struct oct_buf){0};
+done:
+    oct_buf_free(&out);
+    for (int i = 0; i < 3; i++) {
+        oct_buf_free(&work[i]);
+    }
+    return st;
+}
