@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/safetensors.h"
 
-#include "model/json.h"
+#include "base/json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -295,7 +295,7 @@ oct_status oct_safetensors_read(const struct oct_file *f, uint32_t file, struct 
         goto done;
     }
     OCT_TRY_GOTO(oct_buf_printf(&where, "%s: the header", f->path), st, done);
-    OCT_TRY_GOTO(oct_json_parse(text, (size_t)len, where.data, MAX_DEPTH, &root), st, done);
+    OCT_TRY_GOTO(oct_json_parse(text, (size_t)len, where.data, MAX_DEPTH, 0, &root), st, done);
     oct_free(text);
     text = NULL;
     st = read_entries(f, file, LENGTH_BYTES + len, root, names, list);

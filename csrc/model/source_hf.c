@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * source_hf.c - a Hugging Face directory: its JSON files and one or many safetensors files. */
-#include "model/json.h"
+#include "base/json.h"
 #include "model/source_parts.h"
 
 #include <inttypes.h>
