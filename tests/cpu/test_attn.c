@@ -209,6 +209,7 @@ static int32_t mixed(struct row *rows)
     n = add(rows, n, 5, 0, 1);
     n = add(rows, n, 2, 130, 1);
     n = add(rows, n, 2, 190, 3);
+    n = add(rows, n, 2, 400, 1); /* with a window: pages between that nobody sees */
     return n;
 }
 
