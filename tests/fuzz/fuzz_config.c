@@ -4,7 +4,7 @@
  * a NUL byte generation_config.json. What loads must hold what config.h promises. */
 #include "model/config.h"
 
-#include "model/json.h"
+#include "base/json.h"
 #include "support/writer.h"
 
 #include <math.h>
@@ -65,11 +65,11 @@ static void check_json(const char *text, size_t size)
     struct oct_model_config c;
     const char *end = memchr(text, '\0', size);
     const size_t len = end ? (size_t)(end - text) : size;
-    if (oct_json_parse(text, len, "config.json", OCT_JSON_MAX_DEPTH, &s.config) != OCT_OK) {
+    if (oct_json_parse(text, len, "config.json", OCT_JSON_MAX_DEPTH, 0, &s.config) != OCT_OK) {
         return;
     }
     if (end && oct_json_parse(end + 1, size - len - 1, "generation_config.json", OCT_JSON_MAX_DEPTH,
-                              &s.generation_config) != OCT_OK) {
+                              0, &s.generation_config) != OCT_OK) {
         s.generation_config = NULL;
     }
     if (oct_config_load(&s, &c) == OCT_OK) {
