@@ -43,8 +43,10 @@ static inline oct_status load_patched(const char *base, const char *patch, const
                            .tensors = tensors,
                            .n_tensors = n_tensors,
                            .config = patched(base, patch)};
-    s.generation_config = generation ? json_loads(generation, JSON_DECODE_ANY, NULL) : NULL;
-    cr_assert(!generation || s.generation_config, "generation_config %s", generation);
+    if (generation) {
+        s.generation_config = json_loads(generation, JSON_DECODE_ANY, NULL);
+        cr_assert(s.generation_config, "generation_config %s", generation);
+    }
     const oct_status st = oct_config_load(&s, out);
     json_decref(s.config);
     json_decref(s.generation_config);
