@@ -234,7 +234,7 @@ static oct_status read_entries(const struct oct_file *f, uint32_t file, uint64_t
         return OCT_FAIL(OCT_E_LIMIT, "%s: has %zu tensors; at most %d are read from one file",
                         f->path, json_object_size(root), OCT_SAFETENSORS_MAX_TENSORS);
     }
-    OCT_TRY(oct_tensor_list_reserve(list, json_object_size(root)));
+    OCT_TRY(oct_tensor_list_reserve(list, json_object_size(root) + 1)); /* so list->at is no NULL */
     json_object_foreach(root, key, entry)
     {
         if (!strcmp(key, "__metadata__")) {
