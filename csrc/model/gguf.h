@@ -3,7 +3,8 @@
  * gguf.h - parser of GGUF v2/v3 headers (ggml-org/ggml docs/gguf.md): bytes in, checked values out.
  *
  * Limits, each with a test on both sides: strings 64 MiB, arrays 2^28 elements and never more than
- * the bytes that remain, nesting 4, 2^16 keys, 2^17 tensors, names 1..255 bytes. */
+ * the bytes that remain, nesting 4, 2^16 keys of 1..65535 bytes, 2^17 tensors with names of 1..255
+ * bytes. */
 #ifndef OCT_MODEL_GGUF_H
 #define OCT_MODEL_GGUF_H
 
