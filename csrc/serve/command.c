@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/command.h"
+
+#include "serve/help.h"
+#include "serve/sandbox.h"
+#include "serve/terminal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum oct_exit oct_command_version(const struct oct_params *p)
+{
+    (void)p;
+    struct oct_output out;
+    oct_output_init(&out, 1);
+    char line[64];
+    const int n = snprintf(line, sizeof line, "octavo %s\n", oct_version());
+    return oct_output_finish(&out, oct_output_write(&out, line, (size_t)n));
+}
+
+const struct oct_command oct_commands[OCT_N_COMMANDS] = {
+    [OCT_CMD_BIT_RUN] =
+        {OCT_CMD_BIT_RUN, "MODEL [-p PROMPT]", "answer a prompt, or hold a conversation",
+         "The prompt is the text of -p, else what comes on standard input; if that is a terminal, "
+         "a conversation begins. The answer goes to standard output as it comes, speeds go to "
+         "standard error. Ctrl-C stops an answer.",
+         1, oct_command_run},
+    [OCT_CMD_BIT_INFO] =
+        {OCT_CMD_BIT_INFO, "MODEL", "say what a model is and how much memory it will take",
+         "Reads headers and configuration only, so a large model takes no longer than a small one.",
+         1, oct_command_info},
+    [OCT_CMD_BIT_TOKENIZE] =
+        {OCT_CMD_BIT_TOKENIZE, "MODEL [TEXT]", "show the token ids of a text, or the text of ids",
+         "The text is the argument, else what comes on standard input. Each line shows an id and "
+         "the bytes it stands for; the counts go to standard error.",
+         2, oct_command_tokenize},
+    [OCT_CMD_BIT_VERSION] = {OCT_CMD_BIT_VERSION, "", "print the version", NULL, 0,
+                             oct_command_version},
+    [OCT_CMD_BIT_HELP] = {OCT_CMD_BIT_HELP, "[COMMAND]", "print this help, or that of a command",
+                          NULL, 1, oct_command_help},
+};
+
+enum oct_exit oct_command_failed(oct_status st)
+{
+    const char *sentence = oct_last_error();
+    oct_note("octavo: %s", *sentence ? sentence : oct_status_text(st));
+    switch (st) {
+    case OCT_OK:
+        return OCT_EXIT_OK;
+    case OCT_E_MEM:
+        return OCT_EXIT_MEMORY;
+    case OCT_E_DEVICE:
+        return OCT_EXIT_DEVICE;
+    case OCT_E_ARG:
+    case OCT_E_IO:
+    case OCT_E_NOTFOUND:
+    case OCT_E_FORMAT:
+    case OCT_E_UNSUPPORTED:
+    case OCT_E_LIMIT:
+        return OCT_EXIT_INPUT;
+    case OCT_E_CANCELLED:
+        return OCT_EXIT_INTERRUPTED;
+    case OCT_E_BUSY:
+    case OCT_E_DEADLINE:
+    case OCT_E_NUMERIC:
+        break;
+    }
+    return OCT_EXIT_OTHER;
+}
+
+oct_status oct_command_model(const struct oct_params *p, const char **path, size_t *next_arg)
+{
+    const struct oct_param_value *v = &p->values[OCT_P_MODEL];
+    if (v->set && v->origin == OCT_FROM_FLAG) {
+        *path = v->s;
+        *next_arg = 0;
+    } else if (p->n_args > 0) {
+        *path = p->args[0];
+        *next_arg = 1;
+    } else if (v->set) {
+        *path = v->s;
+        *next_arg = 0;
+    } else {
+        return OCT_FAIL(OCT_E_ARG, "no model is given; name a Hugging Face directory or a .gguf "
+                                   "file as the first argument");
+    }
+    if (**path == '\0') {
+        return OCT_FAIL(OCT_E_ARG, "the model's path is empty");
+    }
+    return OCT_OK;
+}
+
+void oct_command_sandbox(const struct oct_params *p, const char *model_path)
+{
+    const bool verbose = oct_param_bool(p, OCT_P_VERBOSE);
+    if (!oct_param_bool(p, OCT_P_SANDBOX)) {
+        if (verbose) {
+            oct_note("octavo: sandbox: off");
+        }
+        return;
+    }
+    const struct oct_sandbox_report r = oct_sandbox_enter(model_path);
+    char files[64] = "this kernel has no Landlock";
+    if (r.landlock_abi > 0) {
+        (void)snprintf(files, sizeof files, "Landlock ABI %d", r.landlock_abi);
+    }
+    if (verbose) {
+        oct_note("octavo: sandbox: %s, %s", files,
+                 r.seccomp ? "seccomp" : "this kernel has no seccomp filters");
+    }
+}
+
+oct_status oct_command_find(const char *name, const struct oct_command **out)
+{
+    const char *names[OCT_N_COMMANDS];
+    for (int i = 0; i < OCT_N_COMMANDS; i++) {
+        names[i] = oct_command_name((enum oct_command_bit)i);
+        if (!strcmp(name, names[i])) {
+            *out = &oct_commands[i];
+            return OCT_OK;
+        }
+    }
+    char shown[96];
+    oct_error_quote(shown, sizeof shown, name, strlen(name));
+    const char *near = oct_param_nearest(name, names, OCT_N_COMMANDS);
+    if (near) {
+        return OCT_FAIL(OCT_E_ARG, "unknown command %s; did you mean octavo %s?", shown, near);
+    }
+    return OCT_FAIL(OCT_E_ARG, "unknown command %s; octavo --help lists the commands", shown);
+}
+
+enum oct_exit oct_command_help(const struct oct_params *p)
+{
+    if (oct_param_bool(p, OCT_P_MARKDOWN)) {
+        return oct_help_markdown();
+    }
+    const struct oct_command *c = NULL;
+    if (p->n_args > 0) {
+        const oct_status st = oct_command_find(p->args[0], &c);
+        if (st != OCT_OK) {
+            return oct_command_failed(st);
+        }
+    }
+    return oct_help_print(1, c);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * model_files.h - a model without its weights: what `info` and `tokenize` need. */
+#ifndef OCT_SERVE_MODEL_FILES_H
+#define OCT_SERVE_MODEL_FILES_H
+
+#include "model/vocab.h"
+
+struct oct_model_files {
+    struct oct_source *source; /* owned */
+    struct oct_model_config config;
+    struct oct_vocab *vocab; /* owned */
+};
+
+/* On failure nothing stays open. */
+OCT_CHECKED oct_status oct_model_files_open(const char *path, struct oct_model_files *out);
+void oct_model_files_close(struct oct_model_files *m);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sandbox.h - before a model file is parsed, the process gives up what a file that took it over
+ * would want: every other file (Landlock), and programs, the network and the system's deeper doors
+ * (seccomp). Nothing is needed from the administrator, and nothing can be taken back.
+ *
+ * Readable afterwards: the model, system libraries, the process's own entries in /proc and what
+ * says how much memory and how many cores there are. Writable: nothing but what is already open.
+ * Refused calls fail with EPERM. Where the kernel has no Landlock or no seccomp, that half is
+ * missing and the report says so.
+ *
+ * In a build with a sanitizer ptrace stays allowed: the leak check is made of it. */
+#ifndef OCT_SERVE_SANDBOX_H
+#define OCT_SERVE_SANDBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct oct_sandbox_report {
+    int landlock_abi; /* 0: the kernel has none */
+    bool seccomp;
+};
+
+/* Binds this thread and those it will start: call it while there is one. model_path: a directory,
+ * or a file and the splits of its set; a Hugging Face cache's blobs come with its snapshot. A path
+ * that does not exist is left for the loader to report. */
+struct oct_sandbox_report oct_sandbox_enter(const char *model_path);
+
+#endif
