@@ -322,9 +322,22 @@ static bool visible(const struct work *w, int32_t i, int32_t base, int32_t *lo, 
     return *lo < *hi && *lo<S && * hi> 0;
 }
 
+static const char *keys_of(const struct work *w, int32_t base)
+{
+    return (const char *)oct_host_ptr(w->a->kv.pool) +
+           k_kv_tile(&w->a->kv, w->table[base / S], w->b->head) * w->es;
+}
+
+/* Pages lie anywhere, so the machine does not see the next tile coming: ask for it early. */
+static void fetch(const struct work *w, const char *tile)
+{
+    for (int64_t i = 0; i < S * w->dim * w->es; i += 64) {
+        __builtin_prefetch(tile + i, 0, 2);
+    }
+}
+
 static void do_tile(const struct work *w, int32_t base)
 {
-    const struct k_paging *kv = &w->a->kv;
     int32_t i0 = 0, i1 = w->b->n_rows, lo, hi, all_lo = S, all_hi = 0;
     while (i0 < i1 && !visible(w, i0, base, &lo, &hi)) {
         i0++;
@@ -335,9 +348,12 @@ static void do_tile(const struct work *w, int32_t base)
     if (i0 == i1) {
         return; /* the page table may hold anything here */
     }
-    const char *keys = (const char *)oct_host_ptr(kv->pool) +
-                       k_kv_tile(kv, w->table[base / S], w->b->head) * w->es;
+    const char *keys = keys_of(w, base), *vals = keys + k_kv_v_offset(&w->a->kv) * w->es;
+    fetch(w, vals);
     spread_keys(w, keys);
+    if (visible(w, w->b->n_rows - 1, base + S, &lo, &hi)) {
+        fetch(w, keys_of(w, base + S));
+    }
 
     const int32_t n = w->per_key, l0 = i0 * n, l1 = i1 * n;
     const int64_t panel_items = w->b->pairs ? (w->dim + 1) / 2 : w->dim;
@@ -366,7 +382,7 @@ static void do_tile(const struct work *w, int32_t base)
     for (int32_t l = l0; l < l1; l++) {
         weigh_line(w, l);
     }
-    widen_values(w, keys + k_kv_v_offset(kv) * w->es, all_lo, all_hi);
+    widen_values(w, vals, all_lo, all_hi);
     for (int32_t i = i0; i < i1;) { /* rows that see the same keys go together */
         int32_t end = i + 1, lo2, hi2;
         (void)visible(w, i, base, &lo, &hi);
