@@ -33,9 +33,10 @@ oct_status oct_req_create(const struct oct_request *q, const struct oct_model_co
                         q->n_prompt, max_model_len);
     }
     for (size_t i = 0; i < q->n_prompt; i++) {
-        if (q->prompt[i] < 0 || q->prompt[i] >= n_vocab) {
+        if (q->prompt[i] < 0 ||
+            q->prompt[i] >= c->vocab_size) { /* every embedding row may be read */
             return OCT_FAIL(OCT_E_ARG, "prompt token %zu is %d; ids go from 0 to %d", i,
-                            q->prompt[i], n_vocab - 1);
+                            q->prompt[i], c->vocab_size - 1);
         }
     }
     struct oct_req *r = oct_calloc(1, sizeof *r);

@@ -206,7 +206,9 @@ static oct_status init_counts(struct oct_sampler *o, const int32_t *prompt, int3
     memset(o->count_index, 0xff, slots * sizeof *o->count_index);
     o->index_mask = (uint32_t)slots - 1;
     for (int32_t i = 0; i < n_prompt; i++) {
-        count(o, prompt[i], 0);
+        if (prompt[i] < n_vocab) { /* the rows above are never chosen, so never penalised */
+            count(o, prompt[i], 0);
+        }
     }
     return OCT_OK;
 }

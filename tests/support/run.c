@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/run.h"
+
+#include "base/rng.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void run_make_dir(char *dir, size_t size)
+{
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(dir, size, "%s/octavo-test-XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
+    cr_assert_not_null(mkdtemp(dir), "cannot make %s", dir);
+}
+
+void run_remove_dir(const char *dir)
+{
+    DIR *d = opendir(dir);
+    for (struct dirent *f; d && (f = readdir(d));) {
+        if (f->d_name[0] != '.') {
+            (void)unlinkat(dirfd(d), f->d_name, 0);
+        }
+    }
+    if (d) {
+        (void)closedir(d);
+    }
+    (void)rmdir(dir);
+}
+
+oct_engine *run_open_tiny(const struct oct_tiny *t, const struct oct_engine_options *options)
+{
+    char dir[256];
+    oct_engine *e = NULL;
+    struct oct_engine_options o = *options;
+    run_make_dir(dir, sizeof dir);
+    oct_tiny_write_hf(t, dir);
+    o.model_path = dir;
+    const oct_status st = oct_engine_open(&o, &e);
+    run_remove_dir(dir);
+    cr_assert_eq(st, OCT_OK, "open: %s: %s", oct_status_text(st), oct_last_error());
+    return e;
+}
+
+void run_collect(void *answer, const struct oct_event *ev)
+{
+    struct run_answer *a = answer;
+    cr_assert_eq(a->n_ends, 0, "request %llu: an event after its last one",
+                 (unsigned long long)ev->request);
+    a->n_events++;
+    if (ev->token >= 0) {
+        cr_assert_lt(a->n_tokens, 512);
+        a->tokens[a->n_tokens] = ev->token;
+        a->logprobs[a->n_tokens] = ev->logprob;
+        a->n_top[a->n_tokens] = ev->n_top;
+        for (int i = 0; i < ev->n_top; i++) {
+            a->top[a->n_tokens][i] = ev->top[i];
+        }
+        a->n_tokens++;
+    }
+    cr_assert_lt(a->text_len + ev->text_len, sizeof a->text);
+    memcpy(a->text + a->text_len, ev->text, ev->text_len);
+    a->text_len += ev->text_len;
+    a->text[a->text_len] = '\0';
+    if (ev->finish != OCT_FINISH_NONE) {
+        a->n_ends++;
+        a->finish = ev->finish;
+        a->status = ev->status;
+        (void)snprintf(a->error, sizeof a->error, "%s", ev->error ? ev->error : "");
+        a->n_prompt_tokens = ev->n_prompt_tokens;
+        a->n_output_tokens = ev->n_output_tokens;
+    }
+}
+
+void run_submit(oct_engine *e, const int32_t *prompt, size_t n, const struct oct_sampling *s,
+                struct run_answer *a)
+{
+    struct oct_request r = OCT_REQUEST_INIT;
+    r.prompt = prompt;
+    r.n_prompt = n;
+    r.sampling = s;
+    r.on_event = run_collect;
+    r.user = a;
+    const oct_status st = oct_engine_submit(e, &r, &a->id);
+    cr_assert_eq(st, OCT_OK, "submit: %s", oct_last_error());
+}
+
+void run_to_end(oct_engine *e)
+{
+    size_t active = 1;
+    for (int i = 0; active; i++) {
+        cr_assert_lt(i, 100000, "requests do not end");
+        const oct_status st = oct_engine_step(e, &active);
+        cr_assert_eq(st, OCT_OK, "step: %s", oct_last_error());
+    }
+}
+
+void run_random_prompt(uint64_t seed, int32_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t r[4];
+        oct_rng_philox(seed, i, 0, r);
+        ids[i] = 3 + (int32_t)(r[0] % 256);
+    }
+}

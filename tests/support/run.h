@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * run.h - opens tiny models in a directory of their own and runs requests to their end, collecting
+ * what the callbacks were told. */
+#ifndef OCT_TEST_RUN_H
+#define OCT_TEST_RUN_H
+
+#include "engine/engine.h"
+#include "support/tiny.h"
+
+/* A fresh directory under $TMPDIR or /tmp; removed, files and all, by run_remove_dir. */
+void run_make_dir(char *dir, size_t size);
+void run_remove_dir(const char *dir);
+
+/* Writes the model (a Hugging Face directory) and opens it; removes the files again. Fails the test
+ * if it does not open. options->model_path is ignored. */
+oct_engine *run_open_tiny(const struct oct_tiny *t, const struct oct_engine_options *options);
+
+/* One request's whole story. Zero it before use. */
+struct run_answer {
+    uint64_t id;
+    int32_t tokens[512];
+    float logprobs[512];
+    struct oct_token_logprob top[512][K_SAMPLE_MAX_TOP];
+    int n_top[512];
+    int n_tokens;
+    char text[8192];
+    size_t text_len;
+    int n_events, n_ends; /* n_ends: last events; 1 when it is over */
+    oct_finish finish;
+    oct_status status;
+    char error[256];
+    int32_t n_prompt_tokens, n_output_tokens;
+};
+/* The callback for struct run_answer. */
+void run_collect(void *answer, const struct oct_event *ev);
+
+/* Submits; fails the test if it is refused. */
+void run_submit(oct_engine *e, const int32_t *prompt, size_t n, const struct oct_sampling *s,
+                struct run_answer *a);
+/* Steps until nothing is active; fails the test if a step fails or 100,000 are not enough. */
+void run_to_end(oct_engine *e);
+
+/* n ids in [3, 259): bytes of the tiny tokenizer, a function of seed alone. */
+void run_random_prompt(uint64_t seed, int32_t *ids, size_t n);
+
+#endif
