@@ -8,7 +8,8 @@
 Why 16.0: the expressions of Hugging Face `tokenizers` 0.23 run on Oniguruma 6.9.10, whose tables are
 Unicode 16.0. Its NFC (unicode-normalization-alignments 0.1) is older: Unicode 9.0. A character younger
 than that is a starter that composes with nothing there, and is made so here (DerivedAge.txt, from
-Debian's package unicode-data, says how old a character is).
+Debian's package unicode-data, says how old a character is). What PCRE2 does not know yet is listed as
+items of a character class, for expressions that no scanner runs.
 """
 
 import sys
@@ -20,8 +21,11 @@ except ImportError:
 
 UNICODE = "16.0.0"
 NFC_UNICODE = (9, 0)
+PCRE2_UNICODE = (14, 0)  # of PCRE2 10.42, the oldest we build with
 N_CODES = 0x110000
 BLOCK = 128
+
+CATEGORIES = "L Lu Ll Lt Lm Lo M Mn Mc N Nd Nl No P Pd Po S Sm So".split()
 
 # Bits of oct_uni_class, as in csrc/text/unicode.h.
 LETTER, NUMBER, MARK, PUNCT, SPACE, UPPER, LOWER, WORD = (1 << i for i in range(8))
@@ -126,6 +130,23 @@ def print_array(kind, name, values):
     print(line + "};")
 
 
+def young_items(age, category):
+    """\\x{..}-\\x{..} of the category's characters that PCRE2's own tables lack."""
+    codes = [
+        c
+        for c in range(N_CODES)
+        if age.get(c, (99, 0)) > PCRE2_UNICODE and ucd.category(chr(c)).startswith(category)
+    ]
+    items, at = [], 0
+    while at < len(codes):
+        end = at
+        while end + 1 < len(codes) and codes[end + 1] == codes[end] + 1:
+            end += 1
+        items.append(f"\\\\x{{{codes[at]:x}}}" + (f"-\\\\x{{{codes[end]:x}}}" if end > at else ""))
+        at = end + 1
+    return items
+
+
 def main():
     if ucd.unidata_version != UNICODE:
         sys.exit(f"this Python knows Unicode {ucd.unidata_version}, the tables want {UNICODE}: pip install unicodedata2==16.0.0")
@@ -141,6 +162,13 @@ def main():
         print_array("uint16_t" if len(blocks) > 256 else "uint8_t", f"oct_uni_{name}_index", index)
         print_array("uint8_t", f"oct_uni_{name}_block", [v for b in blocks for v in b])
         print(f"{name}: {len(blocks)} blocks", file=sys.stderr)
+    print("const struct oct_uni_young oct_uni_young[] = {")
+    for category in CATEGORIES:
+        items = young_items(age, category)
+        lines = ["".join(items[i : i + 5]) for i in range(0, len(items), 5)] or [""]
+        print(f'{{"{category}",')
+        print("\n".join(f'"{line}"' for line in lines) + "},")
+    print("{NULL, NULL},\n};")
     print("// clang-format on")
 
 

@@ -33,7 +33,8 @@ def train(pre, alphabet, size, specials):
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False, special_tokens=specials)
-    tok.train_from_iterator(POOLS * 3, trainer)
+    texts = [p.replace("\0", "") for p in POOLS]  # the test's JSON parser takes no NUL in a key
+    tok.train_from_iterator(texts * 3, trainer)
     return tok
 
 
@@ -126,7 +127,7 @@ def variants(byte, spm):
     yield "literal", "bytes", {"pre_tokenizer": sequence(split("  ", "MergedWithNext", kind="String"), split("e", "Removed", kind="String"), byte_level())}
     yield "ruby", "bytes", {"pre_tokenizer": sequence(split(r"^\h+|\w+$|(?<=a)b|[\S\n]{1,2}+"), byte_level())}
     yield "mistral", "spm", {}
-    yield "mistral with flags", "spm", {"added_tokens": spm["added_tokens"] + added([(m, "▁x"), (m + 1, "the")], normalized=True, special=False)}
+    yield "mistral with flags", "spm", {"added_tokens": spm["added_tokens"] + added([(m, "▁zq"), (m + 1, "then")], normalized=True, special=False)}
     yield "no fallback", "spm", {"model": {"byte_fallback": False}}
     yield "no fallback, no fusing", "spm", {"model": {"byte_fallback": False, "fuse_unk": False}}
     yield "no unk", "spm", {"model": {"byte_fallback": False, "unk_token": None}}

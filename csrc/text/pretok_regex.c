@@ -5,6 +5,8 @@
  * (Oniguruma, Ruby syntax) read the same letters differently. */
 #include "text/pretok.h"
 
+#include "text/unicode.h"
+
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <string.h>
@@ -15,6 +17,7 @@ enum {
     MAX_DEPTH = 100 * 1000,
     MAX_HEAP_KIB = 64 * 1024,
     JIT_STACK_BYTES = 1024 * 1024,
+    MAX_GROUP_DEPTH = 64,
 };
 
 struct oct_regex {
@@ -71,77 +74,178 @@ static const char *class_items(char letter)
     }
 }
 
-static oct_status refuse(const char *pattern, size_t len, size_t at, const char *what)
+/* Writes an expression as PCRE2 must see it. */
+struct rewriter {
+    const char *p; /* the expression as the file has it */
+    size_t len, at;
+    struct oct_buf *out;
+    size_t atom; /* where in `out` the item begins that a quantifier belongs to */
+    size_t groups[MAX_GROUP_DEPTH]; /* the same of groups that are open */
+    unsigned depth;
+};
+
+static oct_status refuse(const struct rewriter *w, const char *what)
 {
     char quoted[200];
     return OCT_FAIL(OCT_E_UNSUPPORTED,
                     "pre_tokenizer: the expression \"%s\" uses %s at byte %zu, which octavo does "
                     "not read as the reference does; use a tokenizer without it",
-                    oct_error_quote(quoted, sizeof quoted, pattern, len), what, at);
+                    oct_error_quote(quoted, sizeof quoted, w->p, w->len), what, w->at);
 }
 
-/* Writes the expression as PCRE2 must see it. */
+static char peek(const struct rewriter *w, size_t ahead)
+{
+    return ahead < w->len - w->at ? w->p[w->at + ahead] : '\0';
+}
+
+static oct_status copy(struct rewriter *w, size_t n)
+{
+    n = n < w->len - w->at ? n : w->len - w->at;
+    OCT_TRY(oct_buf_append(w->out, w->p + w->at, n));
+    w->at += n;
+    return OCT_OK;
+}
+
+/* At \\p{Name} or \\P{Name} of n bytes: the category as today's Unicode has it, not as PCRE2's. */
+static oct_status rewrite_category(struct rewriter *w, size_t n, bool in_class)
+{
+    const bool negative = (peek(w, 1) == 'P') != (peek(w, 3) == '^');
+    const size_t skip = peek(w, 3) == '^' ? 4 : 3;
+    const char *name = w->p + w->at + skip;
+    const size_t name_len = n > skip ? n - skip - 1 : 0;
+    const struct oct_uni_young *y = oct_uni_young;
+    while (y->category &&
+           (strlen(y->category) != name_len || memcmp(y->category, name, name_len))) {
+        y++;
+    }
+    if (!y->category || (negative && in_class)) {
+        return copy(w, n);
+    }
+    w->at += n;
+    return oct_buf_printf(w->out, in_class ? "%s\\p{%s}%s%s" : "[%s\\p{%s}%s%s",
+                          negative ? "^" : "", y->category, y->items, in_class ? "" : "]");
+}
+
+/* At a backslash. */
+static oct_status rewrite_escape(struct rewriter *w, bool in_class)
+{
+    const char c = peek(w, 1);
+    const char *items = class_items(c);
+    if (items) {
+        w->at += 2;
+        return oct_buf_printf(w->out, in_class ? "%s" : "[%s]", items);
+    }
+    if (c == 'W' || c == 'H') {
+        if (in_class) {
+            return refuse(w, "\\W or \\H inside a class");
+        }
+        w->at += 2;
+        return oct_buf_printf(w->out, "[^%s]", c == 'W' ? WORD_ITEMS : HEX_ITEMS);
+    }
+    if (c == '\0' || strchr("RXCQENKkgGo", c)) {
+        return refuse(w, "an escape");
+    }
+    size_t n = 2;
+    if ((c == 'p' || c == 'P' || c == 'x') && peek(w, 2) == '{') {
+        while (n < w->len - w->at && peek(w, n) != '}') {
+            n++;
+        }
+        n++;
+        if (c != 'x' && n <= w->len - w->at) {
+            return rewrite_category(w, n, in_class);
+        }
+    }
+    return copy(w, n);
+}
+
+/* At '['. */
+static oct_status rewrite_class(struct rewriter *w)
+{
+    OCT_TRY(copy(w, peek(w, 1) == '^' ? 2 : 1));
+    if (peek(w, 0) == ']') { /* ']' first is a member */
+        w->at++;
+        OCT_TRY(oct_buf_append(w->out, "\\]", 2));
+    }
+    while (w->at < w->len && w->p[w->at] != ']') {
+        const char c = w->p[w->at];
+        if (c == '\\') {
+            OCT_TRY(rewrite_escape(w, true));
+        } else if (c == '[' && peek(w, 1) == ':') { /* a POSIX name: [:alpha:] */
+            const char *close = memmem(w->p + w->at, w->len - w->at, ":]", 2);
+            if (!close) {
+                return refuse(w, "an open POSIX class");
+            }
+            OCT_TRY(copy(w, (size_t)(close + 2 - (w->p + w->at))));
+        } else if (c == '[') {
+            return refuse(w, "a class inside a class");
+        } else if (c == '&' && peek(w, 1) == '&') {
+            return refuse(w, "an intersection of classes");
+        } else {
+            OCT_TRY(copy(w, 1));
+        }
+    }
+    return copy(w, 1);
+}
+
+/* At '{'. An interval with '+' behind it is repeated by the reference; PCRE2 would make it
+ * possessive, so it gets a group of its own. */
+static oct_status rewrite_interval(struct rewriter *w)
+{
+    size_t n = 1;
+    bool comma = false;
+    for (char c = peek(w, n); (c >= '0' && c <= '9') || c == ','; c = peek(w, ++n)) {
+        comma = comma || c == ',';
+    }
+    if (peek(w, n) != '}' || n == 1) {
+        w->atom = w->out->len;
+        return copy(w, 1); /* not an interval: a brace */
+    }
+    if (peek(w, 1) == ',' || (!comma && peek(w, n + 1) == '?')) {
+        return refuse(w, "an interval of a kind");
+    }
+    const bool repeated = peek(w, n + 1) == '+';
+    OCT_TRY(copy(w, n + 1));
+    if (!repeated) {
+        return OCT_OK;
+    }
+    OCT_TRY(oct_buf_reserve(w->out, 5));
+    memmove(w->out->data + w->atom + 3, w->out->data + w->atom, w->out->len - w->atom);
+    memcpy(w->out->data + w->atom, "(?:", 3);
+    w->out->len += 3;
+    w->at++;
+    return oct_buf_append(w->out, ")+", 2);
+}
+
 static oct_status rewrite(const char *p, size_t len, struct oct_buf *out)
 {
-    unsigned in_class = 0; /* nesting of [ ] */
-    for (size_t i = 0; i < len; i++) {
-        const char c = p[i], next = i + 1 < len ? p[i + 1] : '\0';
-        if (c == '\\' && i + 1 < len) {
-            const char *items = class_items(next);
-            if (items) {
-                OCT_TRY(oct_buf_printf(out, in_class ? "%s" : "[%s]", items));
-            } else if (next == 'W' || next == 'H') {
-                if (in_class) {
-                    return refuse(p, len, i, "\\W or \\H inside a class");
-                }
-                OCT_TRY(oct_buf_printf(out, "[^%s]", next == 'W' ? WORD_ITEMS : HEX_ITEMS));
-            } else if (next == 'R' || next == 'X' || next == 'C' || next == 'Q' || next == 'E' ||
-                       next == 'N' || next == 'K' || next == 'k' || next == 'g') {
-                return refuse(p, len, i, "a backslash escape of this engine or a named reference");
-            } else {
-                OCT_TRY(oct_buf_append(out, p + i, 2));
-            }
-            i++;
-        } else if (in_class) {
-            if (c == '[' && next != ':') {
-                return refuse(p, len, i, "a class inside a class");
-            }
-            if (c == '&' && next == '&') {
-                return refuse(p, len, i, "an intersection of classes");
-            }
-            if (c == '[') { /* a POSIX name: [:alpha:] */
-                const char *close = memmem(p + i, len - i, ":]", 2);
-                if (!close) {
-                    return refuse(p, len, i, "an open POSIX class");
-                }
-                OCT_TRY(oct_buf_append(out, p + i, (size_t)(close + 2 - (p + i))));
-                i = (size_t)(close + 1 - p);
-                continue;
-            }
-            in_class = c == ']' ? 0 : 1;
-            OCT_TRY(oct_buf_append(out, &c, 1));
+    struct rewriter w = {.p = p, .len = len, .out = out};
+    while (w.at < len) {
+        const char c = p[w.at];
+        const bool quantifier = c == '{' || c == '+' || c == '*' || c == '?';
+        if (!quantifier && c != ')') {
+            w.atom = out->len;
+        }
+        if (c == '\\') {
+            OCT_TRY(rewrite_escape(&w, false));
         } else if (c == '[') {
-            in_class = 1;
-            OCT_TRY(oct_buf_append(out, &c, 1));
-            if (next == '^') {
-                i++;
-                OCT_TRY(oct_buf_append(out, "^", 1));
+            OCT_TRY(rewrite_class(&w));
+        } else if (c == '{') {
+            OCT_TRY(rewrite_interval(&w));
+        } else if (c == '(') {
+            const char kind = peek(&w, 1) == '?' ? peek(&w, 2) : '\0';
+            if (peek(&w, 1) == '*' || (kind && !strchr(":=!<>i-#", kind))) {
+                return refuse(&w, "a group of a kind");
             }
-            if (i + 1 < len && p[i + 1] == ']') { /* ']' first is a member */
-                i++;
-                OCT_TRY(oct_buf_append(out, "\\]", 2));
+            if (w.depth == MAX_GROUP_DEPTH) {
+                return refuse(&w, "groups nested too deep");
             }
-        } else if (c == '}' && next == '+') {
-            /* after an interval the reference repeats it, PCRE2 would make it possessive */
-            OCT_TRY(oct_buf_append(out, "}{1,}", 5));
-            i++;
-        } else if (c == '(' && next == '?' && i + 2 < len &&
-                   strchr("mxPR0123456789&(|", p[i + 2])) {
-            return refuse(p, len, i, "a group of a kind");
-        } else if (c == '(' && next == '*') {
-            return refuse(p, len, i, "a verb");
+            w.groups[w.depth++] = out->len;
+            OCT_TRY(copy(&w, kind ? 2 : 1)); /* the '?' is no quantifier */
         } else {
-            OCT_TRY(oct_buf_append(out, &c, 1));
+            if (c == ')' && w.depth > 0) {
+                w.atom = w.groups[--w.depth];
+            }
+            OCT_TRY(copy(&w, oct_utf8_step((unsigned char)c)));
         }
     }
     return OCT_OK;
@@ -185,7 +289,7 @@ oct_status oct_regex_compile(const char *pattern, size_t len, struct oct_regex *
     (void)pcre2_set_depth_limit(r->limits, MAX_DEPTH);
     (void)pcre2_set_heap_limit(r->limits, MAX_HEAP_KIB);
     (void)pcre2_set_newline(how, PCRE2_NEWLINE_LF);
-    (void)pcre2_set_parens_nest_limit(how, 64);
+    (void)pcre2_set_parens_nest_limit(how, 2 * MAX_GROUP_DEPTH);
     OCT_TRY_GOTO(rewrite(pattern, len, &text), st, fail);
     int error;
     size_t at;

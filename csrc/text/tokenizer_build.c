@@ -6,36 +6,73 @@
 
 #include <string.h>
 
-oct_status oct_bpe_add_merge(struct oct_bpe *b, const char *left, size_t left_len,
-                             const char *right, size_t right_len, uint32_t rank,
-                             struct oct_buf *scratch)
+/* Looks up the texts of a merge, which are near by now. */
+static oct_status settle_merge(struct oct_bpe *b, const char *text,
+                               const struct oct_queued_merge *m, uint32_t out[3])
 {
-    const struct oct_tokens *tokens = b->tokens;
-    char quoted[2][80];
-    const int32_t l = oct_tokens_find(tokens, left, left_len);
-    const int32_t r = oct_tokens_find(tokens, right, right_len);
-    if (l < 0 || r < 0) {
-        return OCT_FAIL(
-            OCT_E_FORMAT,
-            "merge %u of the vocabulary joins \"%s\" and \"%s\", but the %s is no token", rank,
-            oct_error_quote(quoted[0], sizeof quoted[0], left, left_len),
-            oct_error_quote(quoted[1], sizeof quoted[1], right, right_len),
-            l < 0 ? "first" : "second");
+    const char *right = text + m->left_len;
+    const int32_t id[3] = {
+        oct_tokens_find_hashed(b->tokens, text, m->left_len, m->hash[0]),
+        oct_tokens_find_hashed(b->tokens, right, m->right_len, m->hash[1]),
+        oct_tokens_find_hashed(b->tokens, text, m->left_len + m->right_len, m->hash[2])};
+    for (int i = 0; i < 3; i++) {
+        if (id[i] < 0) {
+            static const char *const which[] = {"the first", "the second", "what they make"};
+            char quoted[2][80];
+            return OCT_FAIL(
+                OCT_E_FORMAT,
+                "merge %u of the vocabulary joins \"%s\" and \"%s\", but %s is no token", m->rank,
+                oct_error_quote(quoted[0], 80, text, m->left_len),
+                oct_error_quote(quoted[1], 80, right, m->right_len), which[i]);
+        }
+        out[i] = (uint32_t)id[i];
     }
-    oct_buf_clear(scratch);
-    OCT_TRY(oct_buf_append(scratch, left, left_len));
-    OCT_TRY(oct_buf_append(scratch, right, right_len));
-    const int32_t both = oct_tokens_find(tokens, scratch->data, scratch->len);
-    if (both < 0) {
-        return OCT_FAIL(OCT_E_FORMAT,
-                        "merge %u of the vocabulary joins \"%s\" and \"%s\" to what is no token",
-                        rank, oct_error_quote(quoted[0], sizeof quoted[0], left, left_len),
-                        oct_error_quote(quoted[1], sizeof quoted[1], right, right_len));
-    }
-    if (oct_bpe_joins(left, left_len, right, right_len)) {
+    if (oct_bpe_joins(text, m->left_len, right, m->right_len)) {
         b->cut = 0;
     }
-    oct_pairs_put(&b->pairs, (uint32_t)l, (uint32_t)r, rank, (uint32_t)both);
+    return OCT_OK;
+}
+
+oct_status oct_merge_queue_flush(struct oct_merge_queue *q)
+{
+    const size_t n = q->n;
+    uint32_t ids[OCT_MERGES_AT_ONCE][3];
+    q->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        for (int k = 0; k < 3; k++) {
+            oct_tokens_prefetch(q->bpe->tokens, q->merges[i].hash[k], 2);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        OCT_TRY(settle_merge(q->bpe, q->text.data + q->merges[i].offset, &q->merges[i], ids[i]));
+        oct_pairs_prefetch(&q->bpe->pairs, ids[i][0], ids[i][1]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        oct_pairs_put(&q->bpe->pairs, ids[i][0], ids[i][1], q->merges[i].rank, ids[i][2]);
+    }
+    oct_buf_clear(&q->text);
+    return OCT_OK;
+}
+
+oct_status oct_merge_queue_put(struct oct_merge_queue *q, const char *left, size_t left_len,
+                               const char *right, size_t right_len, uint32_t rank)
+{
+    if (q->n == OCT_MERGES_AT_ONCE) {
+        OCT_TRY(oct_merge_queue_flush(q));
+    }
+    struct oct_queued_merge *m = &q->merges[q->n];
+    *m = (struct oct_queued_merge){q->text.len, left_len, right_len, {0}, rank};
+    OCT_TRY(oct_buf_append(&q->text, left, left_len));
+    OCT_TRY(oct_buf_append(&q->text, right, right_len));
+    const struct oct_tokens *tokens = q->bpe->tokens;
+    const char *both = q->text.data + m->offset;
+    m->hash[0] = oct_tokens_hash(tokens, both, left_len);
+    m->hash[1] = oct_tokens_hash(tokens, both + left_len, right_len);
+    m->hash[2] = oct_tokens_hash(tokens, both, left_len + right_len);
+    for (int k = 0; k < 3; k++) {
+        oct_tokens_prefetch(tokens, m->hash[k], 1);
+    }
+    q->n++;
     return OCT_OK;
 }
 

@@ -66,7 +66,7 @@ static oct_status build_bpe(struct oct_tokenizer *t, const struct oct_tokenizer_
 {
     oct_status st = OCT_OK;
     struct oct_pre_traits traits;
-    struct oct_buf scratch = {0};
+    struct oct_merge_queue queue = {.bpe = &t->bpe};
     OCT_TRY(oct_pretok_add_named(&t->pretok, g->pre, &traits));
     if (traits.nfc) {
         OCT_TRY(oct_normal_add(t, NORMAL_NFC, "", 0, "", 0));
@@ -89,12 +89,13 @@ static oct_status build_bpe(struct oct_tokenizer *t, const struct oct_tokenizer_
                           i, oct_error_quote(quoted, sizeof quoted, text, len));
             goto done;
         }
-        OCT_TRY_GOTO(oct_bpe_add_merge(&t->bpe, text, (size_t)(space - text), space + 1,
-                                       len - (size_t)(space - text) - 1, i, &scratch),
+        OCT_TRY_GOTO(oct_merge_queue_put(&queue, text, (size_t)(space - text), space + 1,
+                                         len - (size_t)(space - text) - 1, i),
                      st, done);
     }
+    st = oct_merge_queue_flush(&queue);
 done:
-    oct_buf_free(&scratch);
+    oct_buf_free(&queue.text);
     return st;
 }
 

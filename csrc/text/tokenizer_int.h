@@ -94,9 +94,22 @@ OCT_CHECKED oct_status oct_skim_json(const char *json, size_t len, struct oct_sk
 OCT_CHECKED oct_status oct_skim_vocab(const struct oct_skim *s, struct oct_tokens *tokens);
 OCT_CHECKED oct_status oct_skim_merges(const struct oct_skim *s, struct oct_bpe *bpe);
 
-/* A merge of two texts: looks up both and what they make. rank: its place in the list. */
-OCT_CHECKED oct_status oct_bpe_add_merge(struct oct_bpe *b, const char *left, size_t left_len,
-                                         const char *right, size_t right_len, uint32_t rank,
-                                         struct oct_buf *scratch);
+/* Merges on their way into the table, some at a time, because looking one up means to wait for
+ * memory six times. {.bpe = ...} is empty. */
+enum { OCT_MERGES_AT_ONCE = 32 };
+struct oct_merge_queue {
+    struct oct_bpe *bpe; /* borrowed */
+    struct oct_buf text; /* both texts of each, back to back; owned */
+    struct oct_queued_merge {
+        size_t offset, left_len, right_len;
+        uint32_t hash[3]; /* of the left, of the right, of both together */
+        uint32_t rank;    /* its place in the list */
+    } merges[OCT_MERGES_AT_ONCE];
+    size_t n;
+};
+OCT_CHECKED oct_status oct_merge_queue_put(struct oct_merge_queue *q, const char *left,
+                                           size_t left_len, const char *right, size_t right_len,
+                                           uint32_t rank);
+OCT_CHECKED oct_status oct_merge_queue_flush(struct oct_merge_queue *q);
 
 #endif

@@ -395,9 +395,10 @@ static oct_status read_model(struct oct_tokenizer *t, const json_t *model,
 
 /* ---- added_tokens ---- */
 
-/* The reference ignores the id that the file gives a token outside the vocabulary and counts on
- * from the vocabulary's size. In every sound file that is the same number; where it is not (holes
- * in the vocabulary), the file's id is what the weights know. */
+/* As in the reference, a token that the vocabulary has keeps the vocabulary's id, whatever is said
+ * here. For one that it lacks the reference counts on from the size of the vocabulary; in every
+ * sound file that is the number in the file. Where it is not (holes in the vocabulary), the file's
+ * number is the one that the weights know. */
 static oct_status added_id(struct oct_tokenizer *t, const json_t *o, const char *text, size_t len,
                            uint32_t *out)
 {
@@ -407,16 +408,10 @@ static oct_status added_id(struct oct_tokenizer *t, const json_t *o, const char 
     if (!json_is_integer(number) || id < 0 || id >= OCT_TOKENS_MAX_IDS) {
         return bad("added_tokens", "id", "a whole number from 0 on, and not absurdly large");
     }
-    if (known >= 0 && known != id) {
-        char quoted[100];
-        return OCT_FAIL(OCT_E_FORMAT,
-                        "added_tokens: \"%s\" has the id %lld, but the vocabulary says %d",
-                        oct_error_quote(quoted, sizeof quoted, text, len), (long long)id, known);
-    }
     if (known < 0) {
         OCT_TRY(oct_tokens_add(&t->tokens, (uint64_t)id, text, len, 0));
     }
-    *out = (uint32_t)id;
+    *out = known < 0 ? (uint32_t)id : (uint32_t)known;
     return OCT_OK;
 }
 
@@ -467,7 +462,9 @@ static int config_switch(const json_t *config, const char *name)
 static oct_status read_config(struct oct_tokenizer *t, const char *data, size_t len)
 {
     json_error_t error;
-    json_t *config = json_loadb(data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    /* As reals, because model_max_length is 10^30 in many files. */
+    json_t *config = json_loadb(
+        data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
     if (!config || !json_is_object(config)) {
         json_decref(config);
         return OCT_FAIL(OCT_E_FORMAT, "tokenizer_config.json: line %d: %s", config ? 1 : error.line,

@@ -365,7 +365,7 @@ static size_t count_merges(const struct oct_skim *s)
 oct_status oct_skim_merges(const struct oct_skim *s, struct oct_bpe *bpe)
 {
     oct_status st;
-    struct oct_buf scratch = {0};
+    struct oct_merge_queue queue = {.bpe = bpe};
     const size_t n_max = count_merges(s);
     struct reader r = {
         .name = "merges", .start = s->merges, .p = s->merges, .end = s->merges + s->merges_len};
@@ -386,14 +386,15 @@ oct_status oct_skim_merges(const struct oct_skim *s, struct oct_bpe *bpe)
         }
         if (!skip) {
             OCT_TRY_GOTO(
-                oct_bpe_add_merge(bpe, left.data, left.len, right.data, right.len, rank, &scratch),
-                st, done);
+                oct_merge_queue_put(&queue, left.data, left.len, right.data, right.len, rank), st,
+                done);
             rank++;
         }
     }
+    OCT_TRY_GOTO(oct_merge_queue_flush(&queue), st, done);
     st = expect_end(&r);
 done:
-    oct_buf_free(&scratch);
+    oct_buf_free(&queue.text);
     reader_deinit(&r);
     return st;
 }

@@ -5,8 +5,9 @@
 
 #include <string.h>
 
-static uint32_t hash_text(const char *text, size_t len, uint64_t seed)
+uint32_t oct_tokens_hash(const struct oct_tokens *v, const char *text, size_t len)
 {
+    const uint64_t seed = v->seed;
     uint64_t h = seed ^ len, word = 0;
     for (; len >= 8; len -= 8, text += 8) {
         memcpy(&word, text, 8);
@@ -113,27 +114,37 @@ fail:
     return st;
 }
 
-static int32_t find_hashed(const struct oct_tokens *v, const char *text, size_t len, uint32_t hash)
+void oct_tokens_prefetch(const struct oct_tokens *v, uint32_t hash, int step)
+{
+    const struct oct_tokens_slot *slot = &v->slots[hash & (v->n_slots - 1)];
+    if (step == 1) {
+        __builtin_prefetch(slot);
+    } else if (slot->id_plus_1) {
+        __builtin_prefetch(v->text + slot->text.offset);
+    }
+}
+
+int32_t oct_tokens_find_hashed(const struct oct_tokens *v, const char *text, size_t len,
+                               uint32_t hash)
 {
     if (!v->n_slots) {
         return -1;
     }
-    for (uint32_t at = hash & (v->n_slots - 1); v->slots[at].id_plus_1;
-         at = (at + 1) & (v->n_slots - 1)) {
-        if (v->slots[at].hash == hash) {
-            const uint32_t id = v->slots[at].id_plus_1 - 1;
-            if (v->entries[id].len == len &&
-                memcmp(v->text + v->entries[id].offset, text, len) == 0) {
-                return (int32_t)id;
-            }
+    for (uint32_t at = hash & (v->n_slots - 1);; at = (at + 1) & (v->n_slots - 1)) {
+        const struct oct_tokens_slot *slot = &v->slots[at];
+        if (!slot->id_plus_1) {
+            return -1;
+        }
+        if (slot->hash == hash && slot->text.len == len &&
+            memcmp(v->text + slot->text.offset, text, len) == 0) {
+            return (int32_t)(slot->id_plus_1 - 1);
         }
     }
-    return -1;
 }
 
 int32_t oct_tokens_find(const struct oct_tokens *v, const char *text, size_t len)
 {
-    return find_hashed(v, text, len, hash_text(text, len, v->seed));
+    return oct_tokens_find_hashed(v, text, len, oct_tokens_hash(v, text, len));
 }
 
 oct_status oct_tokens_add(struct oct_tokens *v, uint64_t id, const char *text, size_t len,
@@ -145,8 +156,8 @@ oct_status oct_tokens_add(struct oct_tokens *v, uint64_t id, const char *text, s
                         oct_error_quote(quoted, sizeof quoted, text, len), (unsigned long long)id,
                         OCT_TOKENS_MAX_IDS - 1);
     }
-    const uint32_t hash = hash_text(text, len, v->seed);
-    const int32_t same = find_hashed(v, text, len, hash);
+    const uint32_t hash = oct_tokens_hash(v, text, len);
+    const int32_t same = oct_tokens_find_hashed(v, text, len, hash);
     if (same >= 0) {
         return OCT_FAIL(OCT_E_FORMAT, "token \"%s\" is in the vocabulary twice, as %d and as %llu",
                         oct_error_quote(quoted, sizeof quoted, text, len), same,
@@ -172,7 +183,8 @@ oct_status oct_tokens_add(struct oct_tokens *v, uint64_t id, const char *text, s
     v->flags[id] = flags | OCT_TOKEN_EXISTS;
     v->n_ids = id >= v->n_ids ? (uint32_t)id + 1 : v->n_ids;
     v->n_tokens++;
-    put_slot(v->slots, v->n_slots, (struct oct_tokens_slot){hash, (uint32_t)id + 1});
+    put_slot(v->slots, v->n_slots,
+             (struct oct_tokens_slot){hash, (uint32_t)id + 1, v->entries[id]});
     return OCT_OK;
 }
 

@@ -32,6 +32,7 @@ struct oct_tokens {
     uint32_t n_ids, cap_ids;
     struct oct_tokens_slot {
         uint32_t hash, id_plus_1; /* 0: free */
+        struct oct_tokens_entry text;
     } * slots;
     uint32_t n_slots; /* a power of two, at least twice n_tokens */
     uint32_t n_tokens;
@@ -45,6 +46,13 @@ void oct_tokens_deinit(struct oct_tokens *v);
 OCT_CHECKED oct_status oct_tokens_add(struct oct_tokens *v, uint64_t id, const char *text,
                                       size_t len, uint8_t flags);
 int32_t oct_tokens_find(const struct oct_tokens *v, const char *text, size_t len); /* or -1 */
+
+/* The same in three steps, for many at a time: the memory that step 1 asks for arrives while others
+ * are hashed, and that of step 2 while others are looked up. */
+uint32_t oct_tokens_hash(const struct oct_tokens *v, const char *text, size_t len);
+void oct_tokens_prefetch(const struct oct_tokens *v, uint32_t hash, int step);
+int32_t oct_tokens_find_hashed(const struct oct_tokens *v, const char *text, size_t len,
+                               uint32_t hash);
 static inline const char *oct_tokens_text(const struct oct_tokens *v, uint32_t id, size_t *len)
 {
     *len = v->entries[id].len;
@@ -90,6 +98,11 @@ static inline const struct oct_pair *oct_pairs_get(const struct oct_pairs *p, ui
             return NULL;
         }
     }
+}
+static inline void oct_pairs_prefetch(const struct oct_pairs *p, uint32_t left, uint32_t right)
+{
+    __builtin_prefetch(
+        &p->slots[oct_hash_u64((uint64_t)left << 32 | right, p->seed) & (p->n_slots - 1)], 1);
 }
 static inline void oct_pairs_deinit(struct oct_pairs *p)
 {

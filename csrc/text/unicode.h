@@ -29,6 +29,13 @@ extern const uint8_t oct_uni_class_block[32128];
 extern const uint8_t oct_uni_nfc_index[8704];
 extern const uint8_t oct_uni_nfc_block[14848];
 
+/* Characters of a general category that PCRE2's older tables lack, as items of a character class in
+ * an expression. The last row has no name. */
+struct oct_uni_young {
+    const char *category, *items;
+};
+extern const struct oct_uni_young oct_uni_young[];
+
 static inline unsigned oct_uni_class(uint32_t c)
 {
     return oct_uni_class_block[(uint32_t)oct_uni_class_index[c >> 7] << 7 | (c & 127)];
