@@ -13,7 +13,6 @@ set -euo pipefail
 run=(
     gcc libc6-dev         # gcc 12, with libgomp
     cmake ninja-build pkg-config
-    libdnnl-dev           # matrix products on the CPU
     libjansson-dev        # JSON
     libpcre2-dev          # patterns of tokenizers
     libutf8proc-dev       # Unicode normal forms and classes
