@@ -45,7 +45,7 @@ if ! up_to_date; then
     scripts/deps.sh run
     say "building (once, about a minute)"
     mkdir -p build
-    if ! { cmake --preset release && cmake --build --preset release; } > build/quickstart.log 2>&1; then
+    if ! { cmake --preset release && cmake --build --preset release --target octavo; } > build/quickstart.log 2>&1; then
         tail -n 30 build/quickstart.log >&2
         say "the build failed; all of its output is in $PWD/build/quickstart.log"
         exit 1
