@@ -11,11 +11,10 @@ static const struct oct_arch *const families[] = {
 
 const struct oct_arch *oct_arch_get(enum oct_arch_id id)
 {
+    const struct oct_arch *found = NULL;
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
-        if (families[i]->id == id) {
-            return families[i];
-        }
+        found = families[i]->id == id ? families[i] : found;
     }
-    OCT_ASSERT(!"every id of model/config.h has a family");
-    return NULL;
+    OCT_ASSERT(found); /* every id of model/config.h has a family */
+    return found;
 }

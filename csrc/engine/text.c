@@ -4,6 +4,7 @@
  * immutable once the engine is open, so any thread may call them. */
 #include "engine/engine.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 
 #include <string.h>
@@ -61,15 +62,14 @@ oct_status oct_engine_detokenize(const oct_engine *e, const int32_t *ids, size_t
     return give_away(&b, st, text, len);
 }
 
-/* A JSON text of a request, with a depth and kind check; *out is owned by the caller. */
+/* A JSON text of a request; *out is the caller's. */
 static oct_status parse(const char *what, const char *text, bool list, json_t **out)
 {
-    json_error_t err;
-    json_t *j = json_loads(text, JSON_REJECT_DUPLICATES, &err);
-    if (!j) {
-        char quoted[160];
-        (void)oct_error_quote(quoted, sizeof quoted, err.text, strlen(err.text));
-        return OCT_FAIL(OCT_E_ARG, "%s: not JSON at byte %d: %s", what, err.position, quoted);
+    json_t *j;
+    const oct_status st =
+        oct_json_parse(text, strlen(text), what, OCT_JSON_MAX_DEPTH, OCT_JSON_NUL, &j);
+    if (st != OCT_OK) {
+        return st == OCT_E_FORMAT ? OCT_FAIL(OCT_E_ARG, "%s", oct_last_error()) : st;
     }
     if (list ? !json_is_array(j) : !json_is_object(j)) {
         json_decref(j);

@@ -58,6 +58,7 @@ static oct_status whole_life(const char *path, struct run_answer *a)
 static void every_k(const char *path, enum oct_fault_site site, const char *what)
 {
     static struct run_answer a;
+    json_set_alloc_funcs(oct_malloc, oct_free); /* jansson's values are part of loading */
     oct_fault_reset();
     cr_assert_eq(whole_life(path, &a), OCT_OK, "%s", oct_last_error());
     const uint64_t total = oct_fault_count(site);
