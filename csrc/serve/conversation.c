@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/conversation.h"
 
+#include "serve/terminal.h"
+
 #include <string.h>
 
 oct_status oct_conversation_begin(struct oct_conversation *c, const char *system)
@@ -52,11 +54,6 @@ const char *oct_conversation_system(const struct oct_conversation *c)
                                            : NULL;
 }
 
-static int append(const char *data, size_t len, void *buf)
-{
-    return oct_buf_append(buf, data, len) == OCT_OK ? 0 : -1;
-}
-
 oct_status oct_conversation_prompt(const struct oct_conversation *c, const oct_engine *e,
                                    struct oct_buf *out)
 {
@@ -64,10 +61,7 @@ oct_status oct_conversation_prompt(const struct oct_conversation *c, const oct_e
     char *prompt = NULL;
     size_t len;
     oct_status st;
-    if (json_dump_callback(c->messages, append, &messages, JSON_COMPACT) != 0) {
-        st = oct_no_memory("the conversation", messages.len);
-        goto done;
-    }
+    OCT_TRY_GOTO(oct_json_append(&messages, c->messages, JSON_COMPACT), st, done);
     OCT_TRY_GOTO(oct_engine_chat_prompt(e, messages.data, NULL, &prompt, &len), st, done);
     OCT_TRY_GOTO(oct_buf_append(out, prompt, len), st, done);
 done:

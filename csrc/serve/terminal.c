@@ -80,9 +80,24 @@ oct_status oct_output_text(struct oct_output *o, const char *text, size_t len)
     return oct_output_write(o, o->safe.data, o->safe.len);
 }
 
-static int append_json(const char *data, size_t len, void *buf)
+struct json_sink {
+    struct oct_buf *out;
+    bool failed;
+};
+
+/* jansson goes on after a callback that failed at a key: once failed, always failed. */
+static int append_json(const char *data, size_t len, void *user)
 {
-    return oct_buf_append(buf, data, len) == OCT_OK ? 0 : -1;
+    struct json_sink *sink = user;
+    sink->failed = sink->failed || oct_buf_append(sink->out, data, len) != OCT_OK;
+    return sink->failed ? -1 : 0;
+}
+
+oct_status oct_json_append(struct oct_buf *out, const json_t *value, size_t flags)
+{
+    struct json_sink sink = {.out = out};
+    const int failed = json_dump_callback(value, append_json, &sink, flags);
+    return failed || sink.failed ? oct_no_memory("JSON output", out->len) : OCT_OK;
 }
 
 oct_status oct_output_json(struct oct_output *o, const json_t *value, bool indented)
@@ -90,14 +105,10 @@ oct_status oct_output_json(struct oct_output *o, const json_t *value, bool inden
     struct oct_buf text = {0};
     const size_t flags = JSON_REAL_PRECISION(7) | JSON_ENCODE_ANY | (indented ? JSON_INDENT(2) : 0);
     oct_status st;
-    if (json_dump_callback(value, append_json, &text, flags) != 0) {
-        st = oct_no_memory("JSON output", text.len);
-    } else {
-        st = oct_buf_append(&text, "\n", 1);
-    }
-    if (st == OCT_OK) {
-        st = oct_output_text(o, text.data, text.len);
-    }
+    OCT_TRY_GOTO(oct_json_append(&text, value, flags), st, done);
+    OCT_TRY_GOTO(oct_buf_append(&text, "\n", 1), st, done);
+    st = oct_output_text(o, text.data, text.len);
+done:
     oct_buf_free(&text);
     return st;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What is shown to and typed by people: numbers, the progress line, safe text, lines. */
+#include "base/fault.h"
 #include "serve/conversation.h"
 #include "serve/format.h"
 #include "serve/interrupt.h"
@@ -244,3 +245,34 @@ Test(input, text_that_is_no_utf8_is_refused_with_the_byte)
     cr_assert_str_eq(b.data, "a\xef\xbf\xbd\xef\xbf\xbdz");
     oct_buf_free(&b);
 }
+
+#if OCT_FAULTS
+/* jansson itself swallows a failure while it writes a key. */
+Test(output, json_is_whole_or_refused_whichever_allocation_fails)
+{
+    json_t *o = json_object();
+    for (int i = 0; i < 64; i++) {
+        char key[64];
+        (void)snprintf(key, sizeof key, "a key that makes the buffer grow, number %d", i);
+        cr_assert_eq(json_object_set_new(o, key, json_integer(i)), 0);
+    }
+    struct oct_buf whole = {0};
+    cr_assert_eq(oct_json_append(&whole, o, JSON_COMPACT), OCT_OK);
+    for (uint64_t k = 1;; k++) {
+        struct oct_buf b = {0};
+        oct_fault_reset();
+        oct_fault_arm(OCT_FAULT_MEM, k, false, OCT_FAULT_FAIL);
+        const oct_status st = oct_json_append(&b, o, JSON_COMPACT);
+        cr_assert(st == OCT_E_MEM || (st == OCT_OK && !strcmp(b.data, whole.data)), "k=%d: %d",
+                  (int)k, (int)st);
+        oct_buf_free(&b);
+        if (st == OCT_OK) {
+            cr_assert_gt(k, 3u);
+            break;
+        }
+    }
+    oct_fault_reset();
+    oct_buf_free(&whole);
+    json_decref(o);
+}
+#endif
