@@ -6,7 +6,7 @@
 #     N passed, N failed, N skipped
 #
 # What it does, two jobs at a time, all of it under build/:
-#   install   what deps.sh misses
+#   install   what deps.sh misses; fetch the demo model, if PyPI can be reached
 #   build     debug (ASan, UBSan, fault plan), release-tests, clang, fuzz; tsan if there are programs
 #             for it (tests/race/)
 #   run       every test program of debug and release-tests, the programs of tsan, the checks
@@ -193,6 +193,8 @@ begin=$(now)
 scripts/deps.sh test
 rm -rf "$results"
 mkdir -p "$results"
+# Tests of the demo model skip without it, and say so.
+scripts/demo_model.sh > "$results/demo_model.log" 2>&1 || echo "no demo model: see build/test-results/demo_model.log"
 
 if build_counted release-tests; then
     programs release-tests | two_at_a_time
