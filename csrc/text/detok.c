@@ -43,10 +43,10 @@ static oct_status hold_text(struct oct_detok *d, const char *text, size_t len)
 static oct_status settle_bytes(struct oct_detok *d, bool all)
 {
     const size_t n_text = d->held.len - d->n_raw;
-    const unsigned char *raw = (const unsigned char *)d->held.data + n_text;
     if (d->n_raw == 0) {
         return OCT_OK;
     }
+    const unsigned char *raw = (const unsigned char *)d->held.data + n_text;
     const size_t good = oct_utf8_valid_prefix(raw, d->n_raw);
     if (good == d->n_raw) { /* nearly always */
         d->n_raw = 0;

@@ -10,7 +10,7 @@
 
 struct oct_detok {
     const struct oct_tokenizer *tok; /* borrowed */
-    const char *const *stops;        /* borrowed; NUL-terminated, none empty */
+    const char *const *stops;        /* borrowed; NUL-terminated UTF-8, none empty */
     size_t n_stops;
     bool skip_special;
     bool started;        /* something was decoded: the reference strips only a leading space */

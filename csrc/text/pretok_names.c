@@ -85,9 +85,9 @@ oct_status oct_pretok_add_named(struct oct_pretok *p, const char *name,
         }
         for (size_t k = 0; k < MAX_STAGES && names[i].stages[k]; k++) {
             const char *stage = names[i].stages[k];
-            OCT_TRY(stage == digits ? oct_pretok_add_digits(p, true)
-                                    : oct_pretok_add_regex(p, stage, strlen(stage),
-                                                           OCT_SPLIT_ISOLATED, false));
+            OCT_TRY(stage == digits
+                        ? oct_pretok_add_digits(p, true)
+                        : oct_pretok_add_regex(p, stage, strlen(stage), OCT_SPLIT_ISOLATED, false));
         }
         *traits = names[i].traits;
         return OCT_OK;

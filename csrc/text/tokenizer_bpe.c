@@ -413,6 +413,9 @@ static oct_status short_word(struct oct_bpe_run *r, const unsigned char *word, s
     uint32_t ids[2 * SHORT_WORD];
     size_t n;
     OCT_TRY(open_word(r->bpe, word, len, ids, &n));
+    if (n == 0) {
+        return OCT_OK; /* characters that the vocabulary lacks, and no unk_token */
+    }
     n = merge_short(&r->bpe->pairs, ids, n);
     OCT_TRY(reserve_ids(r->out, n));
     memcpy(r->out->data + r->out->len, ids, n * sizeof *ids);

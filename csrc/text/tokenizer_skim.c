@@ -341,36 +341,28 @@ static oct_status take_merge(struct reader *r, struct text *left, struct text *r
     return OCT_OK;
 }
 
-/* How many entries there are at most. */
-static size_t count_merges(const struct oct_skim *s)
+/* How many strings there are, whatever stands around them. */
+static size_t count_strings(const struct oct_skim *s)
 {
-    size_t n_strings = 0;
-    bool arrays = false;
-    const char *end = s->merges + s->merges_len;
-    for (const char *p = s->merges + 1; p && p < end; p++) {
-        if (*p == '[') {
-            arrays = true;
-        } else if (*p == '"') {
-            n_strings++;
-            p = skip_string(p + 1, end);
-            if (!p) {
-                break;
-            }
-            p--;
-        }
+    size_t n = 0;
+    const char *p = s->merges, *end = p + s->merges_len;
+    while (p && (p = memchr(p, '"', (size_t)(end - p)))) {
+        n++;
+        p = skip_string(p + 1, end);
     }
-    return arrays ? n_strings / 2 + 1 : n_strings; /* mixed ones are refused while reading */
+    return n;
 }
 
 oct_status oct_skim_merges(const struct oct_skim *s, struct oct_bpe *bpe)
 {
     oct_status st;
     struct oct_merge_queue queue = {.bpe = bpe};
-    const size_t n_max = count_merges(s);
     struct reader r = {
         .name = "merges", .start = s->merges, .p = s->merges, .end = s->merges + s->merges_len};
-    OCT_TRY(oct_pairs_init(&bpe->pairs, n_max, bpe->tokens->seed));
     OCT_TRY(take(&r, '['));
+    const char first = peek(&r); /* all entries are strings, or all are pairs */
+    OCT_TRY(oct_pairs_init(&bpe->pairs, first == '[' ? count_strings(s) / 2 : count_strings(s),
+                           bpe->tokens->seed));
     uint32_t rank = 0;
     for (bool more;; r.index++) {
         OCT_TRY_GOTO(next_entry(&r, ']', &more), st, done);
@@ -379,11 +371,11 @@ oct_status oct_skim_merges(const struct oct_skim *s, struct oct_bpe *bpe)
         }
         struct text left = {0}, right = {0};
         bool skip;
-        OCT_TRY_GOTO(take_merge(&r, &left, &right, &skip), st, done);
-        if (rank == n_max) {
+        if (peek(&r) != first) {
             st = wrong(&r, "strings and pairs mixed");
             goto done;
         }
+        OCT_TRY_GOTO(take_merge(&r, &left, &right, &skip), st, done);
         if (!skip) {
             OCT_TRY_GOTO(
                 oct_merge_queue_put(&queue, left.data, left.len, right.data, right.len, rank), st,

@@ -3,7 +3,7 @@
  * Ids and texts against Hugging Face `tokenizers` 0.23.3 (tests/golden/tokenizer_*.json, made by
  * scripts/golden_tokenizer.py). The vocabularies of real models are not in this repository: those
  * tests skip, visibly, where they are absent. */
-#include "vocab_file.h"
+#include "small_vocab.h"
 
 #include "base/mem.h"
 #include "text/detok.h"
@@ -81,49 +81,28 @@ static size_t check_cases(const char *name, const struct oct_tokenizer *t, const
     return n_cases + i;
 }
 
-/* A small vocabulary with some of its members replaced. */
-static struct oct_tokenizer *small_variant(const json_t *base, const json_t *members)
-{
-    json_t *file = json_deep_copy(base), *model = json_object_get(file, "model");
-    cr_assert_not_null(model);
-    json_t *source = (json_t *)(uintptr_t)members; /* the iterators take no const */
-    for (void *i = json_object_iter(source); i; i = json_object_iter_next(source, i)) {
-        const char *key = json_object_iter_key(i);
-        json_t *value = json_object_iter_value(i);
-        cr_assert_eq(strcmp(key, "model") == 0 ? json_object_update(model, value)
-                                               : json_object_set(file, key, value),
-                     0);
-    }
-    char *json = json_dumps(file, JSON_COMPACT);
-    struct oct_tokenizer *t = NULL;
-    cr_assert_eq(oct_tokenizer_from_json(json, strlen(json), NULL, 0, &t), OCT_OK, "%s",
-                 oct_last_error());
-    free(json);
-    json_decref(file);
-    return t;
-}
-
 Test(tokenizer_golden, small_vocabularies_give_the_ids_and_texts_of_the_reference)
 {
     json_t *golden = golden_json("tokenizer_small.json");
-    json_t *bytes = golden_json("tokenizer_bytes.json");
-    json_t *spm = golden_json("tokenizer_spm.json");
     const json_t *variant;
     size_t i, n = 0;
     json_array_foreach(golden, i, variant)
     {
         const char *name = json_string_value(json_object_get(variant, "name"));
         const char *base = json_string_value(json_object_get(variant, "base"));
-        struct oct_tokenizer *t = small_variant(strcmp(base, "spm") == 0 ? spm : bytes,
-                                                json_object_get(variant, "members"));
+        char file[64];
+        (void)snprintf(file, sizeof file, "tokenizer_%s.json", base);
+        char *json = small_vocab_json(file, json_object_get(variant, "members"));
+        struct oct_tokenizer *t = NULL;
+        cr_assert_eq(oct_tokenizer_from_json(json, strlen(json), NULL, 0, &t), OCT_OK, "%s: %s",
+                     name, oct_last_error());
+        free(json);
         n += check_cases(name, t, variant);
         oct_tokenizer_destroy(t);
     }
     cr_assert_geq(i, 30u, "%zu variants", i);
     cr_assert_geq(n, 200u, "%zu cases", n);
     json_decref(golden);
-    json_decref(bytes);
-    json_decref(spm);
 }
 
 /* The row of tokenizer_real.json, and the tokenizer of its vocabulary. */
