@@ -68,7 +68,7 @@ enum oct_param_group {
       "auto|bfloat16|float32",                                                                    \
       "type of weights, activations and KV cache in memory; auto is bfloat16, or float32 for a "  \
       "float32 checkpoint")                                                                       \
-    X(MAX_MODEL_LEN, "max-model-len", 'c', INT, "[1, 134217728]", NULL,                           \
+    X(MAX_MODEL_LEN, "max-model-len", 'c', INT, "[2, 134217728]", NULL,                           \
       "the model's own limit, or less if memory does not hold it", MODEL,                         \
       OCT_CMD_RUN | OCT_CMD_INFO, "N", "longest prompt and output together, in tokens")           \
     X(MAX_NUM_SEQS, "max-num-seqs", 0, INT, "[1, 1024]", "1", NULL, MODEL, OCT_CMD_INFO, "N",     \

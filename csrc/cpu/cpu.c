@@ -18,22 +18,31 @@ static struct oct_cpu *cpu(struct oct_device *d)
     return (struct oct_cpu *)(void *)d;
 }
 
+/* calloc: a large block comes as zero pages that cost nothing until they are touched, so a KV cache
+ * for the whole context does not slow the start. In front of the aligned block stands what calloc
+ * gave. */
+enum { ALIGN = 256 };
+
 static oct_status cpu_alloc(struct oct_device *d, size_t bytes, k_ptr *out)
 {
     (void)d;
-    void *p = oct_aligned_alloc(256, bytes ? bytes : 1);
-    if (!p) {
+    size_t all;
+    char *raw = __builtin_add_overflow(bytes, ALIGN + sizeof raw, &all) ? NULL : oct_calloc(1, all);
+    if (!raw) {
         return oct_no_memory("the cpu device", bytes);
     }
-    memset(p, 0, bytes);
-    *out = (k_ptr)(uintptr_t)p;
+    const uintptr_t p = ((uintptr_t)raw + sizeof raw + ALIGN - 1) / ALIGN * ALIGN;
+    memcpy((char *)p - sizeof raw, &raw, sizeof raw);
+    *out = (k_ptr)p;
     return OCT_OK;
 }
 
 static void cpu_free(struct oct_device *d, k_ptr p)
 {
     (void)d;
-    oct_free(oct_host_ptr(p));
+    char *raw;
+    memcpy(&raw, (char *)oct_host_ptr(p) - sizeof raw, sizeof raw);
+    oct_free(raw);
 }
 
 static oct_status cpu_upload(struct oct_device *d, k_ptr dst, const void *src, size_t bytes)

@@ -112,7 +112,7 @@ oct_status oct_plan_make(const struct oct_model_config *c, const struct oct_engi
      */
     uint64_t budget = (uint64_t)o->kv_cache_bytes;
     if (budget == 0) {
-        budget = 2 * pages_for((uint64_t)p.max_model_len) * p.page_bytes;
+        budget = (p.max_num_seqs > 1 ? 2 : 1) * pages_for((uint64_t)p.max_model_len) * p.page_bytes;
         const uint64_t most = memory_bytes ? memory_bytes / 10 * 4 : budget;
         budget = budget > most ? most : budget;
     }
