@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * example.c - answers one question: example MODEL "question" */
+#include <octavo.h>
+
+#include <stdio.h>
+
+static void on_event(void *user, const struct oct_event *ev)
+{
+    (void)fwrite(ev->text, 1, ev->text_len, stdout);
+    (void)fflush(stdout);
+    if (ev->finish != OCT_FINISH_NONE) {
+        *(oct_status *)user = ev->status;
+        (void)printf("\n[%d tokens]\n", ev->n_output_tokens);
+    }
+}
+
+static oct_status answer(oct_engine *e, const char *question)
+{
+    char messages[1024], *prompt;
+    int32_t *ids;
+    size_t len, n, active = 1;
+    uint64_t id;
+    oct_status st, ended = OCT_OK;
+    (void)snprintf(messages, sizeof messages, "[{\"role\": \"user\", \"content\": \"%s\"}]",
+                   question);
+    if ((st = oct_engine_chat_prompt(e, messages, NULL, &prompt, &len)) != OCT_OK) {
+        return st;
+    }
+    st = oct_engine_tokenize(e, prompt, len, OCT_TOKENIZE_SPECIAL, &ids, &n);
+    oct_buffer_free(prompt);
+    if (st != OCT_OK) {
+        return st;
+    }
+    struct oct_sampling sampling = OCT_SAMPLING_INIT;
+    sampling.max_tokens = 64;
+    struct oct_request request = OCT_REQUEST_INIT;
+    request.prompt = ids;
+    request.n_prompt = n;
+    request.sampling = &sampling;
+    request.on_event = on_event;
+    request.user = &ended;
+    st = oct_engine_submit(e, &request, &id);
+    oct_buffer_free(ids);
+    while (st == OCT_OK && active > 0) {
+        st = oct_engine_step(e, &active);
+    }
+    return st != OCT_OK ? st : ended;
+}
+
+int main(int argc, char **argv)
+{
+    oct_engine *e;
+    struct oct_engine_options options = OCT_ENGINE_OPTIONS_INIT;
+    if (argc != 3) {
+        (void)fprintf(stderr, "usage: example MODEL \"question\"\n");
+        return 2;
+    }
+    options.model_path = argv[1];
+    oct_status st = oct_engine_open(&options, &e);
+    if (st == OCT_OK) {
+        st = answer(e, argv[2]);
+        oct_engine_close(e);
+    }
+    if (st != OCT_OK) {
+        (void)fprintf(stderr, "example: %s\n", oct_last_error());
+    }
+    return st == OCT_OK ? 0 : 1;
+}
