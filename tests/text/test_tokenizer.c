@@ -92,6 +92,47 @@ Test(tokenizer, words_of_every_length_merge_as_the_slow_twin_does, .timeout = 30
     json_decref(file);
 }
 
+/* Pairs of one rank overlap: the leftmost goes first, in short words and in long ones. */
+Test(tokenizer, equal_ranks_go_from_left_to_right)
+{
+    static const char json[] = "{\"model\":{\"vocab\":{\"a\":0,\"aa\":1},\"merges\":[\"a a\"]}}";
+    struct oct_tokenizer *t = NULL;
+    char text[201];
+    memset(text, 'a', sizeof text);
+    cr_assert_eq(oct_tokenizer_from_json(json, sizeof json - 1, NULL, 0, &t), OCT_OK);
+    for (size_t len = 1; len <= sizeof text; len += 2) {
+        struct oct_ids ids = {0};
+        cr_assert_eq(oct_tokenizer_encode(t, text, len, 0, &ids), OCT_OK);
+        cr_assert_eq(ids.len, len / 2 + 1, "%zu letters: %zu ids", len, ids.len);
+        for (size_t i = 0; i < ids.len; i++) {
+            cr_assert_eq(ids.data[i], i < len / 2, "%zu letters: id %zu is %d", len, i,
+                         ids.data[i]);
+        }
+        oct_ids_free(&ids);
+    }
+    oct_tokenizer_destroy(t);
+}
+
+/* As in the reference, the search goes on behind a match that is not taken. */
+Test(tokenizer, what_a_disabled_special_token_covers_is_not_searched_again)
+{
+    static const char json[] =
+        "{\"added_tokens\":[{\"id\":9,\"content\":\"abab\",\"special\":true,\"normalized\":false},"
+        "{\"id\":8,\"content\":\"ba\",\"special\":false,\"normalized\":false}],"
+        "\"model\":{\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]}}";
+    static const int32_t on[] = {8, 9, 8}, off[] = {8, 0, 1, 0, 1, 8};
+    struct oct_tokenizer *t = NULL;
+    cr_assert_eq(oct_tokenizer_from_json(json, sizeof json - 1, NULL, 0, &t), OCT_OK);
+    struct oct_ids ids = {0};
+    cr_assert_eq(oct_tokenizer_encode(t, "baababba", 8, OCT_ENCODE_SPECIAL, &ids), OCT_OK);
+    cr_assert(ids.len == 3 && memcmp(ids.data, on, sizeof on) == 0, "%zu ids", ids.len);
+    ids.len = 0;
+    cr_assert_eq(oct_tokenizer_encode(t, "baababba", 8, 0, &ids), OCT_OK);
+    cr_assert(ids.len == 6 && memcmp(ids.data, off, sizeof off) == 0, "%zu ids", ids.len);
+    oct_ids_free(&ids);
+    oct_tokenizer_destroy(t);
+}
+
 /* A text of kilobytes remembers its words, short ones do not: the ids must not differ. */
 Test(tokenizer, a_long_text_gives_the_ids_of_its_parts)
 {
