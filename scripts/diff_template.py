@@ -7,7 +7,8 @@ apply_chat_template). Run in an environment with transformers and jinja2:
   scripts/diff_template.py --tool ... --cases FILE --conversations 2000
   scripts/diff_template.py --tool ... --expressions 20000 [--seed 1]
   scripts/diff_template.py --tool ... --snippets
-  scripts/diff_template.py --tool ... --golden tests/golden/templates_sample.json [--cases FILE]
+  scripts/diff_template.py --tool ... --cases FILE --expressions 2500 --statements 1500 \
+      --golden tests/golden/templates.json
 
 FILE is chat_templates.json: {model: {template, special_tokens, cases}}. --golden writes the sample
 that tests/text/test_chat.c checks without Python. Exit code 1 if anything differs. Where jinja2
@@ -18,6 +19,7 @@ import datetime
 import json
 import random
 import re
+import resource
 import subprocess
 import sys
 import warnings
@@ -29,6 +31,10 @@ import template_snippets  # noqa: E402
 
 NOW = 1765929600  # 2025-12-17 00:00:00 UTC
 NOW_TEXT = datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc).replace(tzinfo=None)
+# Constant expressions: jinja2's optimizer gives Undefined for a slice of a number where the same
+# expression with a variable raises, and drops an unknown filter in a part that is never reached.
+# Octavo refuses both.
+KNOWN = re.compile("cannot be sliced|bounds of a slice|there is no filter named")
 REFUSED = ("not supported by this build or model", "over a published limit")
 
 
@@ -84,7 +90,7 @@ class Score:
             self.same += 1
         elif want is None and "text" not in got:
             self.errors += 1
-        elif want is not None and got.get("status") in REFUSED:
+        elif want is not None and (got.get("status") in REFUSED or KNOWN.search(got.get("error", ""))):
             why = re.sub(r"^chat template[^:]*: ", "", got["error"].rsplit("': ", 1)[-1])
             self.refused[why] = self.refused.get(why, 0) + 1
         else:
@@ -217,7 +223,64 @@ VARS = {"n": 7, "f": 2.5, "s": "Text to Split, twice", "l": [3, 1, 2], "ls": ["b
         "nest": {"x": {"a": [1, {"b": 2.0}]}}, "mixed": [1, "1", 1.0, None, True, [1]]}
 
 
+def typed(rng, depth, kind):
+    """An expression that has that type, mostly."""
+    leaf = depth <= 0 or rng.random() < 0.15
+    t = lambda k: typed(rng, depth - 1, k)
+    if kind == "str":
+        if leaf:
+            return rng.choice(["s", "u8", "ls[0]", *('"' + x + '"' for x in STRINGS)])
+        return rng.choice([
+            "{s}.upper()", "{s}|lower", "{s}|title", "{s}.title()", "{s}|capitalize", "{s}.swapcase()", "({s} ~ {a})", "({s} + {s})",
+            "{s}[{n}:]", "{s}[:{n}]", "{s}[::-1]", "{s}[{n}:{n}:2]", "{s}|trim", "{s}.strip({s})", "{s}.rstrip()", "{s}|replace({s}, {s})",
+            "{s}.replace({s}, {s}, 1)", "{l}|join({s})", "{s}.join({l}|map('string'))", "{a}|string", "{a}|tojson", "{a}|tojson(indent=2)",
+            "{s}|indent({i})", "{s}|indent(2, true, {b})", "{s}|e", "({s}|e ~ {s})", "({s}|safe + {s})", "{s}.center({i})", "{s}.zfill({i})",
+            "{s}.ljust({i}, '*')", "({s} * {i})", "{s}|truncate(8, {b}, '~', 0)", "({s} if {b} else {s})", "('%s|%r|%5s' % ({a}, {a}, {s}))",
+            "('%d %05d %x' % ({n}, {n}, {i}))", "('%.3f|%8.2e|%g' % ({f}, {f}, {f}))", "'{{}}|{{!r}}'.format({a}, {s})", "'{{:>9}}|{{:*^7}}'.format({s}, {s})",
+            "'{{:,}} {{:05d}} {{:x}}'.format({n}, {n}, {i})", "'{{:.2f}} {{:e}} {{:10.3g}}'.format({f}, {f}, {f})", "{s}.removeprefix({s})", "{s}|string|reverse",
+            "{s}.partition({s})[{z}]", "{l}|first|string", "{s}|urlencode", "{s}.split({s})|join('/')", "{d}|dictsort|string", "{s}.splitlines()|join('|')",
+        ]).format(s=t("str"), a=t("any"), n=t("int"), l=t("list"), b=t("bool"), f=t("num"), d=t("dict"), i=rng.randint(0, 12), z=rng.randint(0, 2))
+    if kind == "int":
+        if leaf:
+            return rng.choice(["n", "0", "1", "2", "3", "-1", "-7", "10", "255", "0x1F", "lo|length", "l[0]", "10000000000"])
+        return rng.choice(["({n} + {n})", "({n} - {n})", "({n} * {n})", "({n} // {n})", "({n} % {n})", "{s}|length", "{l}|length", "(-{n})", "{f}|int",
+                           "{s}|int", "{s}|int(-1, 16)", "{s}.find({s})", "{s}.rfind({s})", "{s}.count({s})", "{n}|abs", "({n} if {b} else {n})",
+                           "{s}|wordcount", "({n} ** {i})", "{l}.count({a})", "[{n}, {n}]|max", "[{n}, {n}]|sum"]).format(
+            n=t("int"), s=t("str"), l=t("list"), f=t("num"), b=t("bool"), a=t("any"), i=rng.randint(0, 5))
+    if kind == "num":
+        if leaf:
+            return rng.choice(["f", "1.5", "0.1", "1e3", "2.0", "-2.5", "1e-7", "123456.789", "1e22", "0.5", "1e16", "5e-324", "1e15", "0.1", typed(rng, 0, "int")])
+        return rng.choice(["({n} + {n})", "({n} - {n})", "({n} * {n})", "({n} / {n})", "({n} // {n})", "({n} % {n})", "{n}|round", "{n}|round({i})", "{n}|float",
+                           "{n}|round({i}, 'ceil')", "{n}|round({i}, 'floor')", "{s}|float", "(-{n})", "{n}|abs", "({n} ** {i})", "[{n}, {n}]|min", "[{n}, {n}, {n}]|sum"]).format(
+            n=t("num"), s=t("str"), i=rng.randint(-2, 4))
+    if kind == "bool":
+        if leaf:
+            return rng.choice(["true", "false", "t", "missing is defined", "s is string"])
+        return rng.choice(["({n} < {n})", "({n} >= {n})", "({s} < {s})", "({a} == {a})", "({s} in {s})", "({a} in {l})", "({s} not in {d})", "(not {a})",
+                           "({a} is {t})", "({a} is not {t})", "({n} < {n} <= {n})", "({l} == {l})", "{s}.startswith({s})", "{s}.endswith(({s}, {s}))",
+                           "({n} is odd)", "({n} is divisibleby 3)", "({b} and {b})", "({b} or {b})", "{s}.isalnum()", "{s}.istitle()", "({s} is upper)"]).format(
+            n=t("num"), s=t("str"), a=t("any"), l=t("list"), d=t("dict"), b=t("bool"), t=rng.choice(TESTS0[:14]))
+    if kind == "list":
+        if leaf:
+            return rng.choice(["l", "ls", "lo", "e", "mixed", "[]", "[1, 'a', none]", "range(4)", "(1, 2)", "nest.x.a"])
+        return rng.choice(["[{a}, {a}]", "({a}, {a})", "({l} + {l})", "({l} * {i})", "{s}.split()", "{s}.split({s})", "{s}.rsplit({s}, 1)", "{s}|list", "{l}|list",
+                           "{l}[{n}:]", "{l}[::-1]", "{l}[{n}:{n}:-1]", "{d}.items()|list", "{d}.values()|list", "{d}|dictsort", "{d}|list", "{l}|reverse|list",
+                           "ls|sort", "ls|sort(true, true)", "l|sort(reverse=true)", "lo|sort(attribute='a')", "lo|groupby('a')|list", "lo|map(attribute='a')|list",
+                           "lo|selectattr('a', '==', {n})|list", "lo|rejectattr('b')|list", "{l}|map('string')|list", "{l}|select|list", "{l}|reject('none')|list",
+                           "{l}|select('string')|map('upper')|list", "({l}|map('string')|unique|list)", "{l}|batch({i}, {a})|list", "{l}|slice(3, {a})|list",
+                           "{s}.splitlines(true)", "{s}.partition({s})", "range({i}, 12, 3)|list", "({l} if {b} else {l})", "lo|map(attribute='b', default={a})|list"]).format(
+            a=t("any"), l=t("list"), s=t("str"), n=t("int"), d=t("dict"), b=t("bool"), i=rng.randint(0, 4))
+    if kind == "dict":
+        if leaf:
+            return rng.choice(["d", "{}", "lo[1]", "nest", "{'k': 1, 2: 'v'}", "dict(a=1, b=[2])"])
+        return rng.choice(["{{{s}: {a}, {n}: {a}}}", "{{'a': {a}, 'z': {d}}}", "dict({d}, q={a})", "dict([({s}, {a})])", "{d}.copy()", "({d} if {b} else {d})"]).format(
+            s=t("str"), a=t("any"), n=t("num"), d=t("dict"), b=t("bool"))
+    return typed(rng, depth, rng.choice(["str", "int", "num", "bool", "list", "dict"])) if rng.random() < 0.9 else gen(rng, 1)
+
+
 def gen(rng, depth):
+    if rng.random() < 0.55:
+        return typed(rng, depth, "any")
     if depth <= 0 or rng.random() < 0.12:
         k = rng.randint(0, 9)
         if k <= 3:
@@ -225,7 +288,7 @@ def gen(rng, depth):
         if k <= 5:
             return '"' + rng.choice(STRINGS) + '"'
         if k <= 7:
-            return rng.choice(["0", "1", "2", "3", "-1", "10", "255", "1000000007", "0x1F", "1_000"])
+            return rng.choice(["0", "1", "2", "3", "-1", "10", "255", "99999", "0x1F", "1_000"])
         if k == 8:
             return rng.choice(["1.5", "0.1", "1e3", "2.0", "1e-7", "123456.789", "1e22"])
         return rng.choice(["true", "false", "none", "[]", "{}", "()"])
@@ -339,6 +402,24 @@ def statement(rng, depth):
                        f"{o} generation {c}{s()}{o} endgeneration {c}"])
 
 
+def write_golden(path, snippets, models):
+    """Qwen2.5's cases as they stand in the file; the same messages under the demo model's template."""
+    qwen = models["Qwen/Qwen2.5-3B-Instruct"]
+    out = []
+    for name, template, special in (("Qwen2.5", qwen["template"], qwen["special_tokens"]),
+                                    ("SmolLM2-135M-Instruct", template_snippets.SMOLLM2,
+                                     {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})):
+        cases = []
+        for case in qwen["cases"]:
+            v = case_vars(dict(qwen, special_tokens=special), case)
+            cases.append({"vars": v, "text": reference(template, v)[0]})
+        out.append({"name": name, "template": template, "cases": cases})
+    with open(path, "w") as f:
+        json.dump({"made_by": "scripts/diff_template.py --golden", "vars": VARS, "now_s": NOW, "snippets": snippets,
+                   "models": out}, f, ensure_ascii=False, indent=0)
+        f.write("\n")
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--tool", required=True)
@@ -351,6 +432,7 @@ def main():
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--verbose", action="store_true")
     a = ap.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # 'a' * 99999 * 99999 in the reference
     tool, rng, ok, golden = Tool(a.tool), random.Random(a.seed), True, []
     models = json.load(open(a.cases)) if a.cases else {}
     if a.cases:
@@ -376,22 +458,22 @@ def main():
             for i in range(n):
                 t = "{{ " + gen(rng, rng.randint(1, 4)) + " }}" if kind == "expressions" else \
                     "".join(statement(rng, 3) for _ in range(rng.randint(1, 4)))
-                want, error = score.add(tool, f"{kind} #{i}", t, VARS)
-                if a.golden and score.same + score.errors and len(t) < 200 and not score.different and \
-                        (want is None and rng.random() < 0.02 or want is not None and len(want) < 300 and rng.random() < 0.1) \
-                        and "text" in tool.render(t, VARS) == (want is not None):
+                same = score.same + score.errors
+                want, _ = score.add(tool, f"{kind} #{i}", t, VARS)
+                share = 0.1 if want else 0.01
+                if score.same + score.errors > same and len(t) < 160 and len(want or "") < 160 and rng.random() < share:
                     golden.append({"template": t, "text": want})
             ok &= score.report(kind)
     if a.snippets or a.golden:
         score = Score(a.verbose)
         for t in template_snippets.SNIPPETS:
-            want, error = score.add(tool, t, t, VARS)
-            golden.append({"template": t, "text": want})
+            same = score.same + score.errors
+            want, _ = score.add(tool, t, t, VARS)
+            if score.same + score.errors > same:
+                golden.append({"template": t, "text": want})
         ok &= score.report("snippets")
     if a.golden:
-        picked = {n: m for n, m in models.items() if n == "Qwen/Qwen2.5-3B-Instruct"}
-        json.dump({"vars": VARS, "now_s": NOW, "snippets": golden, "models": picked}, open(a.golden, "w"),
-                  ensure_ascii=False, indent=0)
+        write_golden(a.golden, golden, models)
     return 0 if ok else 1
 
 

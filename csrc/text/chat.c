@@ -21,6 +21,9 @@ oct_status oct_template_compile(const char *source, size_t len, struct oct_templ
     *out = t;
     return OCT_OK;
 fail:
+    if (st == OCT_E_MEM && t->over_limit) {
+        st = OCT_E_LIMIT;
+    }
     oct_template_destroy(t);
     return st;
 }

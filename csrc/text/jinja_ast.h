@@ -188,6 +188,8 @@ struct oct_template {
     struct oct_jfunc *root_func;
     struct oct_jname *names;
     uint32_t n_names;
+    bool over_limit; /* while compiling: oct_jinja_alloc refused by its budget, not for want of
+                        memory */
 };
 
 /* ---- compiling, in this order ---- */

@@ -495,6 +495,7 @@ static oct_status slice_string(struct oct_jr *r, const struct oct_jv *v, int64_t
         out->flags = v->flags;
         return OCT_OK;
     }
+    OCT_TRY(oct_jr_charge(r, (uint64_t)n / 4)); /* character by character */
     const size_t mark = r->out.len;
     size_t at = ascii ? (size_t)start : oct_ju_offset(v->u.s, v->len, (size_t)start);
     for (int64_t i = 0; i < count; i++) {

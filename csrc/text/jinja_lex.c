@@ -169,6 +169,9 @@ static uint32_t raw_begin(const struct lexer *l, uint32_t pos)
 static oct_status lex_raw(struct lexer *l)
 {
     const uint32_t at = l->pos;
+    if (at == l->len) { /* Jinja forgives it at the very end, as it does a comment */
+        return OCT_OK;
+    }
     for (uint32_t i = at; i < l->len; i++) {
         if (!looking_at(l, i, "{%")) {
             continue;
@@ -193,6 +196,9 @@ static oct_status lex_raw(struct lexer *l)
 
 static oct_status lex_comment(struct lexer *l)
 {
+    if (l->pos == l->len) {
+        return OCT_OK;
+    }
     for (uint32_t i = l->pos; i < l->len; i++) {
         const uint32_t end = tag_end(l, i, "#}", true, true);
         if (end) {

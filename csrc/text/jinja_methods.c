@@ -313,7 +313,8 @@ static oct_status pad(struct oct_jr *r, const struct oct_jv *self, const struct 
         if (p[1].len > 0) {
             fill = oct_ju_next(p[1].u.s, &n);
         }
-        if (p[1].len != n || (self->flags & OCT_JV_MARKUP)) {
+        if (p[1].len != n || /* a marked string would escape it first */
+            ((self->flags & OCT_JV_MARKUP) && fill < 0x80 && strchr("&<>'\"", (int)fill))) {
             return oct_jr_fail(r, OCT_E_FORMAT, "the fill character must be one character");
         }
     }

@@ -14,6 +14,7 @@ void *oct_jinja_alloc(struct oct_template *t, size_t size)
     if (size > OCT_JINJA_MAX_AST_BYTES || t->arena.used_bytes > OCT_JINJA_MAX_AST_BYTES - size) {
         (void)OCT_FAIL(OCT_E_LIMIT, "the chat template needs over %d MiB once compiled",
                        OCT_JINJA_MAX_AST_BYTES >> 20);
+        t->over_limit = true;
         return NULL;
     }
     void *p = oct_arena_alloc(&t->arena, size);
@@ -587,8 +588,11 @@ static oct_status parse_statements(struct oct_jparser *p, const char *const *end
     for (;;) {
         if (p->tok->type == OCT_JT_EOF) {
             if (ends) {
+                while (strncmp(*ends, "end", 3) != 0) { /* one of them does */
+                    ends++;
+                }
                 st = oct_jinja_fail(p->t, p->tok->line, 0, 0, "the template ends before {%% %s %%}",
-                                    ends[0]);
+                                    *ends);
                 goto done;
             }
             break;

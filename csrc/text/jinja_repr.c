@@ -244,7 +244,7 @@ static oct_status dump_string(struct oct_jr *r, const char *s, uint32_t len, boo
         from = i + n;
     }
     OCT_TRY(oct_jr_put(r, s + from, len - from));
-    OCT_TRY(oct_jr_charge_bytes(r, len));
+    OCT_TRY(oct_jr_charge(r, len / 32));
     return put_text(r, "\"");
 }
 

@@ -188,7 +188,8 @@ size_t oct_jstr_find(const struct oct_jv *s, const struct oct_jv *sub, size_t fr
         return SIZE_MAX;
     }
     if (!last) {
-        const char *p = memmem(s->u.s + from, to - from, sub->u.s, sub->len);
+        const char *p = sub->len == 1 ? memchr(s->u.s + from, sub->u.s[0], to - from)
+                                      : memmem(s->u.s + from, to - from, sub->u.s, sub->len);
         return p ? (size_t)(p - s->u.s) : SIZE_MAX;
     }
     for (size_t at = to - sub->len + 1; at > from; at--) {
@@ -349,7 +350,7 @@ oct_status oct_jstr_splitlines(struct oct_jr *r, const struct oct_jv *s, bool ke
     struct oct_jgather g = {0};
     uint32_t n;
     size_t from = 0;
-    OCT_TRY(oct_jr_charge_bytes(r, s->len));
+    OCT_TRY(oct_jr_charge(r, s->len / 16)); /* character by character */
     for (size_t i = 0; i < s->len; i += n) {
         if (!oct_ju_is_line_break(oct_ju_next(s->u.s + i, &n))) {
             continue;
