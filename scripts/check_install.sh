@@ -53,9 +53,9 @@ out=$(env -u LD_LIBRARY_PATH "$tmp/usr/bin/octavo" --version 2>&1) || not_ok "th
 
 # The example of docs/embedding.md: it builds as written there, and answers where the demo model is.
 # shellcheck disable=SC2046
-"$cc" -std=c11 -Wall -Wextra -Werror docs/example.c -o "$tmp/example" $(pkg-config --cflags --libs octavo) \
+"$cc" -std=c11 -Wall -Wextra -Werror "$root/docs/example.c" -o "$tmp/example" $(pkg-config --cflags --libs octavo) \
     2> "$tmp/log" || not_ok "docs/example.c: $(grep -m1 -E 'error|undefined' "$tmp/log")"
-sed -n '/^```c$/,/^```$/p' docs/embedding.md | sed '1d;$d' | cmp -s - docs/example.c ||
+sed -n '/^```c$/,/^```$/p' "$root/docs/embedding.md" | sed '1d;$d' | cmp -s - "$root/docs/example.c" ||
     not_ok "docs/embedding.md does not show docs/example.c"
 model=${OCTAVO_DEMO_MODEL:-${OCTAVO_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/octavo}/SmolLM2-135M-Instruct.Q4_1.gguf}
 if [[ -f $model ]]; then
