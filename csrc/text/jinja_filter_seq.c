@@ -439,7 +439,8 @@ static oct_status batches(struct oct_jr *r, const struct oct_jv *v, const struct
     int64_t per_row;
     bool more;
     const bool fills = or_none(&p[1]).type != OCT_JV_NONE;
-    if (!oct_jv_is_int(&p[0], &per_row)) { /* Python only compares it with a length, unless it fills */
+    if (!oct_jv_is_int(&p[0],
+                       &per_row)) { /* Python only compares it with a length, unless it fills */
         if (fills) {
             return oct_jr_fail(r, OCT_E_FORMAT, "batch needs an integer to fill up to");
         }

@@ -188,7 +188,8 @@ FILTER(oct_jf_truncate)
         *out = *v;
         return OCT_OK;
     }
-    if (v->type != OCT_JV_STR || end.type != OCT_JV_STR || ((v->flags | end.flags) & OCT_JV_MARKUP)) {
+    if (v->type != OCT_JV_STR || end.type != OCT_JV_STR ||
+        ((v->flags | end.flags) & OCT_JV_MARKUP)) {
         return oct_jr_fail(r, OCT_E_UNSUPPORTED, "truncate cuts strings only");
     }
     struct oct_jv cut = *v;
