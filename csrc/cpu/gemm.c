@@ -38,8 +38,12 @@ uint64_t oct_cpu_matrix_bytes(struct oct_cpu *d, int32_t n, int32_t k, int32_t d
             const int64_t k1 = k0 + BLOCK < len ? k0 + BLOCK : len; \
             for (int64_t r = 0; r < rows; r++) { \
                 type line[BLOCK]; \
-                memcpy(line, src + r * row_bytes + k0 * (int64_t)sizeof(type), \
-                       (size_t)(k1 - k0) * sizeof(type)); \
+                const char *from = src + r * row_bytes + k0 * (int64_t)sizeof(type); \
+                if (k1 - k0 == BLOCK) { /* a constant size: one load instead of a call */ \
+                    memcpy(line, from, sizeof line); \
+                } else { \
+                    memcpy(line, from, (size_t)(k1 - k0) * sizeof(type)); \
+                } \
                 for (int64_t k = k0; k < k1; k++) { \
                     dst[k * cols + r] = line[k - k0]; \
                 } \
