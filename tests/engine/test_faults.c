@@ -26,6 +26,7 @@ static oct_status whole_life(const char *path, struct run_answer *a)
     o.n_threads = 1;
     s.temperature = 0.7f;
     s.frequency_penalty = 0.1f;
+    s.ignore_eos = true;
     s.max_tokens = 4;
     s.stop = (const char *const[]){"never"};
     s.n_stop = 1;
