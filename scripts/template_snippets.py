@@ -9,6 +9,39 @@ You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>
 '}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant
 ' }}{% endif %}"""
 
+TOOL = {"type": "function", "function": {"name": "get_weather", "description": "The weather of a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string", "description": "Die Stadt, z. B. Köln"},
+                       "days": {"type": "integer", "default": 1}, "scale": {"enum": ["C", "F"], "factor": 1.8}}, "required": ["city"]}}}
+
+
+def _turn(role, content, **more):
+    return dict({"role": role, "content": content}, **more)
+
+
+def _call(arguments):
+    return {"type": "function", "function": {"name": "get_weather", "arguments": arguments}}
+
+
+CONVERSATIONS = [
+    {"messages": [_turn("user", "Hello")]},
+    {"messages": [_turn("user", "Hello")], "add_generation_prompt": False},
+    {"messages": [_turn("system", "Be short."), _turn("user", "Hello")]},
+    {"messages": [_turn("system", ""), _turn("user", "")]},
+    {"messages": [_turn("user", "Hello"), _turn("assistant", "Hi."), _turn("user", "What is 1 + 1?")]},
+    {"messages": [_turn("user", "你好，世界 🌍 \"quoted\" <|im_end|> {{ x }} {% if %}\n\n"), _turn("assistant", "  spaces kept  \n")]},
+    {"messages": [_turn("user", "Weather?")], "tools": [TOOL]},
+    {"messages": [_turn("system", "Be short."), _turn("user", "Weather?")], "tools": [TOOL, TOOL]},
+    {"messages": [_turn("user", "Weather?"), _turn("assistant", "", tool_calls=[_call({"city": "Köln", "days": 2, "x": [1.5, None, True]})]),
+                  _turn("tool", "sunny"), _turn("assistant", "It is sunny.")], "tools": [TOOL]},
+    {"messages": [_turn("user", "Weather?"), _turn("assistant", "Let me look.", tool_calls=[_call({}), _call({"city": "<b>"})]),
+                  _turn("tool", "a"), _turn("tool", "b"), _turn("user", "And?")], "tools": [TOOL]},
+    {"messages": [_turn("assistant", "I begin.")]},
+    {"messages": [_turn("user", "x" * 300)], "tools": []},
+    {"messages": []},
+    {"messages": [_turn("user", None)]},
+    {"messages": [_turn("narrator", "Once upon a time"), _turn("user", "?")]},
+]
+
 SNIPPETS = [
     # whitespace control
     "a\n{% if t %}\nb\n{% endif %}\nc\n", "  {% if t %}x{% endif %}  ", "a  {%- if t %}  x  {%- endif %}  b", "\n\n{{ 1 }}\n\n",

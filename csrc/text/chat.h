@@ -24,7 +24,8 @@ void oct_template_destroy(struct oct_template *t); /* NULL is fine */
  * eos_token and whatever else the caller passes; borrowed. now_s: seconds since 1970 that
  * strftime_now shows (local time zone is UTC); a negative one means the wall clock.
  * OCT_E_ARG: the template itself refused the messages (raise_exception); OCT_E_LIMIT: over a
- * budget; OCT_E_FORMAT: an error in the template. The text is appended to `out`. */
+ * budget; OCT_E_FORMAT: an error in the template; OCT_E_UNSUPPORTED: it uses a part of Jinja that
+ * chat templates do not need. The text is appended to `out`, all of it or nothing. */
 OCT_CHECKED oct_status oct_template_render(const struct oct_template *t, const json_t *vars,
                                            int64_t now_s, struct oct_buf *out);
 

@@ -1,23 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * jinja_exec.c - statements, macros and loops. */
+ * jinja_exec.c - statements and macros; loops are in jinja_loop.c. */
 #include "text/jinja_run.h"
 
 #include <string.h>
-
-/* One run of a for loop, and the variable `loop`. */
-struct oct_jloop {
-    const struct oct_jn *node;
-    struct oct_jenv *env;   /* of the function the loop runs in */
-    struct oct_jenv *outer; /* recursive loops: where loop(...) starts anew */
-    struct oct_jv iterable;
-    struct oct_jit it;
-    struct oct_jv after, current, before; /* missing: none; `after` was fetched ahead */
-    struct oct_jv changed;
-    int64_t index0, depth0;
-    int64_t length; /* -1: not known yet */
-    bool filtered;  /* `it` walks what already passed the filter */
-};
 
 /* ---- variables ---- */
 
@@ -56,7 +42,7 @@ static oct_status resolve(struct oct_jr *r, uint32_t name, struct oct_jv *out)
     return OCT_OK;
 }
 
-static oct_status enter_scope(struct oct_jr *r, const struct oct_jscope *s)
+oct_status oct_jr_enter_scope(struct oct_jr *r, const struct oct_jscope *s)
 {
     OCT_TRY(oct_jr_charge(r, s->n_loads / 4));
     for (uint32_t i = 0; i < s->n_loads; i++) {
@@ -76,7 +62,7 @@ static oct_status enter_scope(struct oct_jr *r, const struct oct_jscope *s)
     return OCT_OK;
 }
 
-static struct oct_jenv *new_env(struct oct_jr *r, struct oct_jenv *parent,
+struct oct_jenv *oct_jr_new_env(struct oct_jr *r, struct oct_jenv *parent,
                                 const struct oct_jfunc *f)
 {
     struct oct_jenv *env = oct_jr_alloc(r, 1, sizeof *env + f->n_slots * sizeof env->slot[0]);
@@ -85,8 +71,6 @@ static struct oct_jenv *new_env(struct oct_jr *r, struct oct_jenv *parent,
     }
     return env;
 }
-
-static oct_status assign(struct oct_jr *r, const struct oct_jn *target, const struct oct_jv *v);
 
 static oct_status unpack(struct oct_jr *r, const struct oct_jn *target, const struct oct_jv *v)
 {
@@ -98,12 +82,12 @@ static oct_status unpack(struct oct_jr *r, const struct oct_jn *target, const st
                            list.u.list->n, target->n_kids);
     }
     for (uint32_t i = 0; i < target->n_kids; i++) {
-        OCT_TRY(assign(r, target->kids[i], &list.u.list->items[i]));
+        OCT_TRY(oct_jr_assign(r, target->kids[i], &list.u.list->items[i]));
     }
     return OCT_OK;
 }
 
-static oct_status assign(struct oct_jr *r, const struct oct_jn *target, const struct oct_jv *v)
+oct_status oct_jr_assign(struct oct_jr *r, const struct oct_jn *target, const struct oct_jv *v)
 {
     if (target->kind == OCT_JN_TUPLE) { /* no deeper than the parser went */
         return unpack(r, target, v);
@@ -227,7 +211,7 @@ static oct_status set_defaults(struct oct_jr *r, const struct oct_jn *n)
 static oct_status run_body(struct oct_jr *r, const struct oct_jn *n, struct oct_jv *out)
 {
     const size_t mark = r->out.len;
-    OCT_TRY(enter_scope(r, n->scope));
+    OCT_TRY(oct_jr_enter_scope(r, n->scope));
     OCT_TRY(set_defaults(r, n));
     OCT_TRY(oct_jr_exec(r, n->body));
     return oct_jr_take(r, mark, out);
@@ -243,7 +227,8 @@ oct_status oct_jr_call_macro(struct oct_jr *r, const struct oct_jv *macro,
     }
     bool caller_bound;
     bool *taken = oct_jr_alloc(r, args->n_kw, sizeof *taken);
-    struct oct_jenv *env = taken ? new_env(r, macro->u.macro->env, n->func) : NULL, *outer = r->env;
+    struct oct_jenv *env = taken ? oct_jr_new_env(r, macro->u.macro->env, n->func) : NULL,
+                    *outer = r->env;
     if (!env) {
         return oct_jr_out_of_memory(r);
     }
@@ -271,7 +256,7 @@ static oct_status new_macro(struct oct_jr *r, const struct oct_jn *n, struct oct
 }
 
 /* Call and filter blocks write a string or nothing. */
-static oct_status put_string(struct oct_jr *r, const struct oct_jv *v)
+oct_status oct_jr_put_block(struct oct_jr *r, const struct oct_jv *v)
 {
     if (v->type != OCT_JV_STR) {
         return oct_jr_fail(r, OCT_E_FORMAT, "the block gives a %s, not a string",
@@ -289,7 +274,7 @@ static oct_status exec_call_block(struct oct_jr *r, const struct oct_jn *n)
     OCT_TRY(oct_jr_eval_args(r, n->b, &caller, &args));
     r->cur = n->b;
     OCT_TRY(oct_jr_call(r, &callee, &args, &v));
-    return put_string(r, &v);
+    return oct_jr_put_block(r, &v);
 }
 
 static oct_status exec_generation(struct oct_jr *r, const struct oct_jn *n)
@@ -299,295 +284,7 @@ static oct_status exec_generation(struct oct_jr *r, const struct oct_jn *n)
     r->cur = n;
     OCT_TRY(new_macro(r, n, &body));
     OCT_TRY(oct_jr_call_macro(r, &body, &none, &v));
-    return put_string(r, &v);
-}
-
-/* ---- loops ---- */
-
-/* The next item that passes the loop's filter. */
-static oct_status loop_pull(struct oct_jr *r, struct oct_jloop *l, struct oct_jv *out, bool *more)
-{
-    const struct oct_jn *n = l->node;
-    for (;;) {
-        OCT_TRY(oct_jit_next(r, &l->it, out, more));
-        if (!*more || !n->c || l->filtered) {
-            return OCT_OK;
-        }
-        struct oct_jv test;
-        struct oct_jenv *env = r->env; /* loop.last may be asked for in a macro */
-        const struct oct_jn *cur = r->cur;
-        r->env = l->env;
-        OCT_TRY(assign(r, n->kids[0], out));
-        OCT_TRY(oct_jr_eval(r, n->c, &test));
-        r->env = env;
-        r->cur = cur;
-        if (oct_jv_truth(&test)) {
-            return OCT_OK;
-        }
-    }
-}
-
-static oct_status loop_peek(struct oct_jr *r, struct oct_jloop *l, bool *more)
-{
-    *more = true;
-    if (l->after.type == OCT_JV_MISSING) {
-        OCT_TRY(oct_jr_enter(r)); /* a filter may ask the loop around for its end, and so on */
-        OCT_TRY(loop_pull(r, l, &l->after, more));
-        oct_jr_leave(r);
-        if (!*more) {
-            l->after = (struct oct_jv){0};
-        }
-    }
-    return OCT_OK;
-}
-
-static oct_status loop_next(struct oct_jr *r, struct oct_jloop *l, struct oct_jv *out, bool *more)
-{
-    if (l->after.type != OCT_JV_MISSING) {
-        *out = l->after;
-        *more = true;
-        l->after = (struct oct_jv){0};
-    } else {
-        OCT_TRY(loop_pull(r, l, out, more));
-    }
-    if (*more) {
-        l->index0++;
-        l->before = l->current;
-        l->current = *out;
-    }
-    return OCT_OK;
-}
-
-static oct_status loop_length(struct oct_jr *r, struct oct_jloop *l)
-{
-    if (l->length >= 0) {
-        return OCT_OK;
-    }
-    if (!l->node->c) {
-        OCT_TRY(oct_jv_len(r, &l->iterable, &l->length));
-        if (l->length >= 0) {
-            return OCT_OK;
-        }
-    }
-    struct oct_jv *items = NULL; /* walk the rest ahead */
-    size_t n = 0, cap = 0;
-    for (;;) {
-        struct oct_jv item;
-        bool more;
-        OCT_TRY(loop_pull(r, l, &item, &more));
-        if (!more) {
-            break;
-        }
-        if (n == cap) {
-            cap = cap ? 2 * cap : 16;
-            struct oct_jv *grown = oct_jr_alloc(r, cap, sizeof *grown);
-            if (!grown) {
-                return oct_jr_out_of_memory(r);
-            }
-            if (n) {
-                memcpy(grown, items, n * sizeof *grown);
-            }
-            items = grown;
-        }
-        items[n++] = item;
-    }
-    struct oct_jv rest;
-    OCT_TRY(oct_jv_new_list(r, OCT_JV_LIST, n, &rest));
-    if (n) {
-        memcpy(rest.u.list->items, items, n * sizeof *items);
-    }
-    l->length = (int64_t)n + l->index0 + 1 + (l->after.type != OCT_JV_MISSING);
-    l->filtered = true;
-    return oct_jit_init(r, &rest, &l->it);
-}
-
-oct_status oct_jloop_attr(struct oct_jr *r, struct oct_jloop *l, const struct oct_jv *name,
-                          struct oct_jv *out)
-{
-    static const char *const attr[] = {"index",    "index0",   "first",     "last",
-                                       "length",   "revindex", "revindex0", "previtem",
-                                       "nextitem", "depth",    "depth0"};
-    size_t i = 0;
-    bool more;
-    while (i < sizeof attr / sizeof *attr && !oct_jv_is_word(name, attr[i])) {
-        i++;
-    }
-    switch (i) {
-    case 0:
-        *out = oct_jv_int(l->index0 + 1);
-        return OCT_OK;
-    case 1:
-        *out = oct_jv_int(l->index0);
-        return OCT_OK;
-    case 2:
-        *out = oct_jv_bool(l->index0 == 0);
-        return OCT_OK;
-    case 3:
-        OCT_TRY(loop_peek(r, l, &more));
-        *out = oct_jv_bool(!more);
-        return OCT_OK;
-    case 4:
-    case 5:
-    case 6:
-        OCT_TRY(loop_length(r, l));
-        *out = oct_jv_int(i == 4   ? l->length
-                          : i == 5 ? l->length - l->index0
-                                   : l->length - l->index0 - 1);
-        return OCT_OK;
-    case 7:
-        *out = l->index0 == 0 ? oct_jv_hint("there is no previous item") : l->before;
-        return OCT_OK;
-    case 8:
-        OCT_TRY(loop_peek(r, l, &more));
-        *out = more ? l->after : oct_jv_hint("there is no next item");
-        return OCT_OK;
-    case 9:
-    case 10:
-        *out = oct_jv_int(l->depth0 + (i == 9));
-        return OCT_OK;
-    default: {
-        const struct oct_jv self = {.type = OCT_JV_LOOP, .u.loop = l};
-        const int method = oct_jmethod_find(&self, name);
-        *out = (struct oct_jv){0};
-        if (method >= 0) {
-            struct oct_jv *copy = oct_jr_alloc(r, 1, sizeof *copy);
-            if (!copy) {
-                return oct_jr_out_of_memory(r);
-            }
-            *copy = self;
-            *out = (struct oct_jv){.type = OCT_JV_METHOD, .sub = (uint16_t)method, .u.self = copy};
-        }
-        return OCT_OK;
-    }
-    }
-}
-
-oct_status oct_jloop_cycle(struct oct_jr *r, const struct oct_jloop *l,
-                           const struct oct_jargs *args, struct oct_jv *out)
-{
-    if (args->n_pos == 0 || args->n_kw) {
-        return oct_jr_fail(r, OCT_E_FORMAT, "loop.cycle needs items");
-    }
-    *out = args->pos[l->index0 % args->n_pos];
-    return OCT_OK;
-}
-
-oct_status oct_jloop_changed(struct oct_jr *r, struct oct_jloop *l, const struct oct_jargs *args,
-                             struct oct_jv *out)
-{
-    struct oct_jv now;
-    bool same = false;
-    OCT_TRY(oct_jv_new_list(r, OCT_JV_TUPLE, args->n_pos, &now));
-    if (args->n_pos) {
-        memcpy(now.u.list->items, args->pos, args->n_pos * sizeof *args->pos);
-    }
-    if (l->changed.type != OCT_JV_MISSING) {
-        OCT_TRY(oct_jv_eq(r, &l->changed, &now, &same));
-    }
-    l->changed = now;
-    *out = oct_jv_bool(!same);
-    return OCT_OK;
-}
-
-/* The turns of a loop in r->env. */
-static oct_status run_loop(struct oct_jr *r, struct oct_jloop *l)
-{
-    const struct oct_jn *n = l->node;
-    bool finished_a_turn = false;
-    OCT_TRY(oct_jit_init(r, &l->iterable, &l->it));
-    OCT_TRY(n->c ? enter_scope(r, n->scope2) : OCT_OK);
-    for (;;) {
-        struct oct_jv item;
-        bool more;
-        r->cur = n->b;
-        OCT_TRY(loop_next(r, l, &item, &more));
-        if (!more) {
-            break;
-        }
-        OCT_TRY(assign(r, n->a, &item));
-        if (n->scope->loop_slot != OCT_JSLOT_NONE) {
-            r->env->slot[n->scope->loop_slot] = (struct oct_jv){.type = OCT_JV_LOOP, .u.loop = l};
-        }
-        OCT_TRY(enter_scope(r, n->scope));
-        OCT_TRY(oct_jr_exec(r, n->body));
-        const enum oct_jflow flow = r->flow;
-        r->flow = OCT_JFLOW_NEXT;
-        if (flow == OCT_JFLOW_BREAK) {
-            break;
-        }
-        finished_a_turn |= flow == OCT_JFLOW_NEXT;
-    }
-    if (n->orelse && !finished_a_turn) { /* a turn left by continue or break does not count */
-        OCT_TRY(enter_scope(r, n->scope3));
-        return oct_jr_exec(r, n->orelse);
-    }
-    return OCT_OK;
-}
-
-static oct_status new_loop(struct oct_jr *r, const struct oct_jn *n, const struct oct_jv *iterable,
-                           struct oct_jloop **out)
-{
-    struct oct_jloop *l = oct_jr_alloc(r, 1, sizeof *l);
-    if (!l) {
-        return oct_jr_out_of_memory(r);
-    }
-    *l = (struct oct_jloop){
-        .node = n, .env = r->env, .iterable = *iterable, .index0 = -1, .length = -1};
-    *out = l;
-    return OCT_OK;
-}
-
-/* A recursive loop is a function that writes its turns. */
-static oct_status call_loop(struct oct_jr *r, const struct oct_jn *n, struct oct_jenv *outer,
-                            const struct oct_jv *iterable, int64_t depth0, struct oct_jv *out)
-{
-    struct oct_jloop *l;
-    struct oct_jenv *env = new_env(r, outer, n->func), *back = r->env;
-    if (!env) {
-        return oct_jr_out_of_memory(r);
-    }
-    if (r->calls == OCT_JINJA_MAX_CALLS) {
-        return oct_jr_fail(r, OCT_E_LIMIT, "a loop calls itself over %d levels deep",
-                           OCT_JINJA_MAX_CALLS);
-    }
-    const struct oct_jn *cur = r->cur;
-    const size_t mark = r->out.len;
-    r->calls++;
-    r->env = env;
-    OCT_TRY(new_loop(r, n, iterable, &l));
-    l->outer = outer;
-    l->depth0 = depth0;
-    OCT_TRY(run_loop(r, l));
-    OCT_TRY(oct_jr_take(r, mark, out));
-    r->env = back;
-    r->calls--;
-    r->cur = cur;
-    return OCT_OK;
-}
-
-oct_status oct_jloop_call(struct oct_jr *r, struct oct_jloop *l, const struct oct_jargs *args,
-                          struct oct_jv *out)
-{
-    struct oct_jv iterable;
-    if (!l->node->func) {
-        return oct_jr_fail(r, OCT_E_FORMAT, "only a recursive loop can be called");
-    }
-    OCT_TRY(oct_jargs_bind(r, args, "loop", "iterable", 1, 0, &iterable));
-    return call_loop(r, l->node, l->outer, &iterable, l->depth0 + 1, out);
-}
-
-static oct_status exec_for(struct oct_jr *r, const struct oct_jn *n)
-{
-    struct oct_jv iterable, text;
-    struct oct_jloop *l;
-    OCT_TRY(oct_jr_eval(r, n->b, &iterable));
-    r->cur = n->b;
-    if (n->func) {
-        OCT_TRY(call_loop(r, n, r->env, &iterable, 0, &text));
-        return put_string(r, &text);
-    }
-    OCT_TRY(new_loop(r, n, &iterable, &l));
-    return run_loop(r, l);
+    return oct_jr_put_block(r, &v);
 }
 
 /* ---- other statements ---- */
@@ -620,7 +317,7 @@ static oct_status exec_if(struct oct_jr *r, const struct oct_jn *n)
 static oct_status captured(struct oct_jr *r, const struct oct_jn *n, struct oct_jv *out, bool *done)
 {
     const size_t mark = r->out.len;
-    OCT_TRY(enter_scope(r, n->scope));
+    OCT_TRY(oct_jr_enter_scope(r, n->scope));
     OCT_TRY(oct_jr_exec(r, n->body));
     *done = r->flow != OCT_JFLOW_NEXT;
     if (*done) {
@@ -644,16 +341,16 @@ static oct_status exec_capture(struct oct_jr *r, const struct oct_jn *n)
     if (done) {
         return OCT_OK;
     }
-    return n->kind == OCT_JN_SETBLOCK ? assign(r, n->a, &v) : put_string(r, &v);
+    return n->kind == OCT_JN_SETBLOCK ? oct_jr_assign(r, n->a, &v) : oct_jr_put_block(r, &v);
 }
 
 static oct_status exec_with(struct oct_jr *r, const struct oct_jn *n)
 {
-    OCT_TRY(enter_scope(r, n->scope));
+    OCT_TRY(oct_jr_enter_scope(r, n->scope));
     for (uint32_t i = 0; i < n->n_kids; i += 2) {
         struct oct_jv v;
         OCT_TRY(oct_jr_eval(r, n->kids[i + 1], &v));
-        OCT_TRY(assign(r, n->kids[i], &v));
+        OCT_TRY(oct_jr_assign(r, n->kids[i], &v));
     }
     return oct_jr_exec(r, n->body);
 }
@@ -662,7 +359,7 @@ static oct_status exec_set(struct oct_jr *r, const struct oct_jn *n)
 {
     struct oct_jv v;
     OCT_TRY(oct_jr_eval(r, n->b, &v));
-    return assign(r, n->a, &v);
+    return oct_jr_assign(r, n->a, &v);
 }
 
 static oct_status exec_statement(struct oct_jr *r, const struct oct_jn *n)
@@ -673,7 +370,7 @@ static oct_status exec_statement(struct oct_jr *r, const struct oct_jn *n)
     case OCT_JN_IF:
         return exec_if(r, n);
     case OCT_JN_FOR:
-        return exec_for(r, n);
+        return oct_jr_exec_for(r, n);
     case OCT_JN_SET:
         return exec_set(r, n);
     case OCT_JN_SETBLOCK:
@@ -711,10 +408,10 @@ oct_status oct_jr_exec(struct oct_jr *r, const struct oct_jn *block)
 
 oct_status oct_jr_run_root(struct oct_jr *r)
 {
-    r->env = new_env(r, NULL, r->t->root_func);
+    r->env = oct_jr_new_env(r, NULL, r->t->root_func);
     if (!r->env) {
         return oct_jr_out_of_memory(r);
     }
-    OCT_TRY(enter_scope(r, r->t->root_scope));
+    OCT_TRY(oct_jr_enter_scope(r, r->t->root_scope));
     return oct_jr_exec(r, r->t->root);
 }

@@ -311,6 +311,9 @@ static oct_status percent_one(struct oct_jr *r, struct spec *s, const struct oct
     case 'i':
     case 'u':
         s->type = 'd';
+        if (arg->type == OCT_JV_FLOAT && isfinite(arg->u.f) && fabs(arg->u.f) >= 9e18) {
+            return oct_jr_fail(r, OCT_E_LIMIT, "an integer over 64 bits");
+        }
         if (arg->type == OCT_JV_FLOAT && fabs(arg->u.f) < 9e18) {
             return put_int(r, s, (int64_t)arg->u.f, true);
         }

@@ -245,6 +245,15 @@ OCT_CHECKED oct_status oct_jr_call_macro(struct oct_jr *r, const struct oct_jv *
 /* The arguments of a CALL, FILTER or TEST node. caller: NULL or one more keyword. */
 OCT_CHECKED oct_status oct_jr_eval_args(struct oct_jr *r, const struct oct_jn *n,
                                         const struct oct_jv *caller, struct oct_jargs *args);
+/* Parts of statements that jinja_exec.c and jinja_loop.c share. */
+OCT_CHECKED oct_status oct_jr_enter_scope(struct oct_jr *r, const struct oct_jscope *s);
+struct oct_jenv *oct_jr_new_env(struct oct_jr *r, struct oct_jenv *parent,
+                                const struct oct_jfunc *f); /* NULL: the error is set */
+OCT_CHECKED oct_status oct_jr_assign(struct oct_jr *r, const struct oct_jn *target,
+                                     const struct oct_jv *v);
+/* Writes what a call or filter block gave; only strings. */
+OCT_CHECKED oct_status oct_jr_put_block(struct oct_jr *r, const struct oct_jv *v);
+OCT_CHECKED oct_status oct_jr_exec_for(struct oct_jr *r, const struct oct_jn *n);
 /* The whole template, into r->out. */
 OCT_CHECKED oct_status oct_jr_run_root(struct oct_jr *r);
 OCT_CHECKED oct_status oct_jloop_attr(struct oct_jr *r, struct oct_jloop *l,
