@@ -105,8 +105,14 @@ void oct_command_sandbox(const struct oct_params *p, const char *model_path)
         (void)snprintf(files, sizeof files, "Landlock ABI %d", r.landlock_abi);
     }
     if (verbose) {
-        oct_note("octavo: sandbox: %s, %s", files,
-                 r.seccomp ? "seccomp" : "this kernel has no seccomp filters");
+        char memory[48] = "";
+        if (r.max_data_bytes > 0) {
+            (void)snprintf(memory, sizeof memory, "%llu MiB of memory, ",
+                           (unsigned long long)r.max_data_bytes >> 20);
+        }
+        oct_note("octavo: sandbox: %s, %s, at most %s%llu open files, no core dump", files,
+                 r.seccomp ? "seccomp" : "this kernel has no seccomp filters", memory,
+                 (unsigned long long)r.max_files);
     }
 }
 

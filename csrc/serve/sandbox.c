@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/sandbox.h"
 
+#include "cpu/machine.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +18,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -267,9 +270,41 @@ static bool enter_seccomp(void)
 }
 #endif
 
+/* ---- limits ---- */
+
+/* Lowers a limit, never raises it. Returns what holds afterwards; 0: no limit. */
+static uint64_t lower(__rlimit_resource_t what, uint64_t most)
+{
+    struct rlimit now;
+    if (getrlimit(what, &now) != 0) {
+        return 0;
+    }
+    const rlim_t hard =
+        now.rlim_max < most ? now.rlim_max : most; /* RLIM_INFINITY is the largest */
+    const struct rlimit wanted = {.rlim_cur = now.rlim_cur < hard ? now.rlim_cur : hard,
+                                  .rlim_max = hard};
+    if (setrlimit(what, &wanted) == 0) {
+        now = wanted;
+    }
+    return now.rlim_cur == RLIM_INFINITY ? 0 : now.rlim_cur;
+}
+
+static void enter_limits(struct oct_sandbox_report *report)
+{
+    (void)lower(RLIMIT_CORE, 0);
+    report->max_files = lower(RLIMIT_NOFILE, OCT_SANDBOX_FILES);
+    /* RLIMIT_DATA counts private writable memory, threads' stacks included: a GiB on top for what
+     * is mapped and never touched. A sanitizer maps terabytes of shadow. */
+    const uint64_t memory = oct_machine_memory();
+    if (memory > 0 && !SANITIZED) {
+        report->max_data_bytes = lower(RLIMIT_DATA, memory + (1ull << 30));
+    }
+}
+
 struct oct_sandbox_report oct_sandbox_enter(const char *model_path)
 {
     struct oct_sandbox_report report = {0};
+    enter_limits(&report);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) { /* both halves ask for it */
         report.landlock_abi = enter_landlock(model_path);
         report.seccomp = enter_seccomp();

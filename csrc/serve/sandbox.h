@@ -6,8 +6,10 @@
  *
  * Readable afterwards: the model, system libraries, the process's own entries in /proc and what
  * says how much memory and how many cores there are. Writable: nothing but what is already open.
- * Refused calls fail with EPERM. Where the kernel has no Landlock or no seccomp, that half is
- * missing and the report says so.
+ * Refused calls fail with EPERM. Limits (setrlimit, soft and hard): no core dump, which would hold
+ * the user's prompts; OCT_SANDBOX_FILES open files; as much memory as the machine has, so that a
+ * file that slips past the plan gets an error and not the machine's other processes. Where the
+ * kernel has no Landlock or no seccomp, that half is missing and the report says so.
  *
  * In a build with a sanitizer ptrace stays allowed: the leak check is made of it. */
 #ifndef OCT_SERVE_SANDBOX_H
@@ -15,10 +17,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct oct_sandbox_report {
     int landlock_abi; /* 0: the kernel has none */
     bool seccomp;
+    uint64_t max_data_bytes; /* memory of its own that the process may map; 0: not bounded */
+    uint64_t max_files;      /* that may be open at once */
+};
+
+enum {
+    OCT_SANDBOX_FILES = 2048, /* a sharded model's 1,000 files, and room */
 };
 
 /* Binds this thread and those it will start: call it while there is one. model_path: a directory,

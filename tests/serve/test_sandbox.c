@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -221,6 +222,44 @@ static void check_calls(const char *dir)
 Test(sandbox, programs_network_and_the_kernels_doors_are_refused)
 {
     inside("/nowhere", false, check_calls, NULL);
+    skip_if_the_kernel_lacks_it();
+}
+
+static uint64_t hard_limit(__rlimit_resource_t what)
+{
+    struct rlimit r = {0};
+    expect(getrlimit(what, &r) == 0, "getrlimit: %s", strerror(errno));
+    return r.rlim_max;
+}
+
+static void check_limits(const char *dir)
+{
+    (void)dir;
+    expect(hard_limit(RLIMIT_CORE) == 0, "a core dump can be written");
+    expect(hard_limit(RLIMIT_NOFILE) <= OCT_SANDBOX_FILES, "%llu files",
+           (unsigned long long)hard_limit(RLIMIT_NOFILE));
+    int opened = 0, last = 0;
+    while (opened <= OCT_SANDBOX_FILES && last >= 0) {
+        last = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        opened++;
+    }
+    expect(last < 0 && errno == EMFILE, "%d files opened, then %s", opened, strerror(errno));
+#if !defined(__SANITIZE_ADDRESS__)
+    const uint64_t most = hard_limit(RLIMIT_DATA), step = 1ull << 30;
+    expect(most != RLIM_INFINITY, "memory is not bounded");
+    uint64_t got = 0;
+    while (got <= most && mmap(NULL, step, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED) {
+        got += step;
+    }
+    expect(got < most && errno == ENOMEM, "%llu bytes mapped, then %s", (unsigned long long)got,
+           strerror(errno));
+#endif
+}
+
+Test(sandbox, memory_and_files_are_bounded_and_no_core_is_dumped)
+{
+    inside("/nowhere", false, check_limits, NULL);
     skip_if_the_kernel_lacks_it();
 }
 
