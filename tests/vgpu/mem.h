@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VG_MAX_DEVICES = 8 };
+// Device numbers 0..VG_MAX_DEVICES-1; VG_HOST_DEVICE is the arena of pinned host memory, which
+// kernels of every device may touch.
+enum { VG_MAX_DEVICES = 8, VG_HOST_DEVICE = 8, VG_ARENAS = 9 };
 
 // Fresh bytes of any memory: a NaN in bf16/f16/f32, an absurd integer.
 enum { VG_FRESH_BYTE = 0xCB, VG_POISON_BYTE = 0xA5 };
@@ -72,11 +74,11 @@ struct vg_arena {
     uint8_t *shadow;        // [bytes]
     struct vg_gword *words; // [bytes / 4] race records (race.c); reserved, touched on use
 };
-extern struct vg_arena vg_arenas[VG_MAX_DEVICES];
+extern struct vg_arena vg_arenas[VG_ARENAS];
 
 static inline struct vg_arena *vg_arena_of(uint64_t addr)
 {
-    for (int d = 0; d < VG_MAX_DEVICES; d++) {
+    for (int d = 0; d < VG_ARENAS; d++) {
         struct vg_arena *a = &vg_arenas[d];
         if (addr - a->base < a->bytes) {
             return a;

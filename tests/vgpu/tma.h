@@ -37,7 +37,7 @@ struct vg_tensormap { // exactly 128 bytes; 64-byte aligned where it is used
     uint8_t rank, type, interleave, swizzle, l2, fill; // fill 1: NaN
     uint8_t pad0_;
     uint32_t sum; // check sum of all above
-    uint8_t pad_[128 - 92];
+    uint8_t pad_[32];
 };
 _Static_assert(sizeof(struct vg_tensormap) == 128, "CUtensorMap is 128 bytes");
 
