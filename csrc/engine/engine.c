@@ -368,8 +368,8 @@ static void fill(struct oct_engine *e)
 static oct_status step(struct oct_engine *e)
 {
     drop_cancelled(e);
-    oct_sched_admit(e);
-    if (e->n_running == 0 || oct_sched_pick(e) == 0) {
+    oct_fcfs_admit(e);
+    if (e->n_running == 0 || oct_fcfs_pick(e) == 0) {
         return OCT_OK;
     }
     fill(e);

@@ -44,9 +44,9 @@ struct oct_engine {
 /* NULL turns it off. */
 void oct_engine_on_logits(struct oct_engine *e, oct_logits_fn fn, void *user);
 
-/* sched.c: chooses the rows of the next step and takes their pages. */
-void oct_sched_admit(struct oct_engine *e);
+/* fcfs.c: chooses the rows of the next step and takes their pages. */
+void oct_fcfs_admit(struct oct_engine *e);
 /* Fills step_rows of every running request (0: not in this step); returns the number of rows. */
-int32_t oct_sched_pick(struct oct_engine *e);
+int32_t oct_fcfs_pick(struct oct_engine *e);
 
 #endif

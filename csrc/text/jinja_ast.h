@@ -183,6 +183,10 @@ struct oct_template {
     struct oct_arena arena; /* owns everything below */
     const char *source;     /* newlines normalised; NUL-terminated */
     uint32_t source_len;
+    /* All text that the template itself holds lies in one block, the source first, so that an
+     * address tells whether a piece of text is the template's own (jinja_origin.c). */
+    char *text;
+    size_t text_used, text_size;
     struct oct_jn *root; /* BLOCK */
     struct oct_jscope *root_scope;
     struct oct_jfunc *root_func;
@@ -204,6 +208,9 @@ OCT_CHECKED oct_status oct_jinja_resolve(struct oct_template *t);
 
 /* Memory of a template being compiled: NULL and the error set if it is out. */
 void *oct_jinja_alloc(struct oct_template *t, size_t size);
+/* Room in the block of the template's own text, for a string constant. Of n bytes of source come at
+ * most 3n by escapes, and as much again where neighbours are joined: it never runs out. */
+char *oct_jinja_alloc_text(struct oct_template *t, size_t size);
 /* OCT_FAIL(OCT_E_FORMAT) with the line and what the source says there. */
 __attribute__((format(printf, 5, 6))) oct_status oct_jinja_fail(const struct oct_template *t,
                                                                 uint32_t line, uint32_t at,

@@ -32,6 +32,10 @@ static oct_status resolve(struct oct_jr *r, uint32_t name, struct oct_jv *out)
         const int global = j ? -1 : oct_jglobal_find(n->s, n->len);
         if (j) {
             OCT_TRY(oct_jv_from_json(r, j, have));
+            if (r->origin && have->type == OCT_JV_STR &&
+                json_object_get(r->origin->own, key) == j) {
+                OCT_TRY(oct_jr_origin_own(r, have));
+            }
         } else if (global >= 0) {
             *have = (struct oct_jv){.type = OCT_JV_GLOBAL, .sub = (uint16_t)global};
         } else {

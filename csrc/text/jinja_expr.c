@@ -237,10 +237,7 @@ static oct_status parse_string(struct oct_jparser *p, struct oct_jn **out)
     }
     n->value = tok->value;
     if (p->tok > tok + 1) {
-        char *text = oct_jinja_alloc(p->t, len ? len : 1);
-        if (!text) {
-            return OCT_E_MEM;
-        }
+        char *text = oct_jinja_alloc_text(p->t, len);
         n->value = oct_jv_strn(text, len);
         for (; tok < p->tok; tok++) {
             if (tok->value.len) {

@@ -27,10 +27,12 @@ static oct_status normalise(struct oct_template *t, const char *source, size_t l
     if (!oct_ju_valid(source, len)) {
         return OCT_FAIL(OCT_E_FORMAT, "the chat template is not valid UTF-8");
     }
-    char *s = oct_jinja_alloc(t, len + 1);
-    if (!s) {
+    t->text_size = 7 * len + 1; /* oct_jinja_alloc_text says why */
+    t->text = oct_jinja_alloc(t, t->text_size);
+    if (!t->text) {
         return OCT_E_MEM;
     }
+    char *s = oct_jinja_alloc_text(t, len + 1);
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
         if (source[i] == '\r') {
@@ -299,10 +301,7 @@ static oct_status lex_string(struct lexer *l)
     struct oct_jv v = oct_jv_strn(l->s + at, (size_t)(i - at));
     if (escapes) {
         /* "\é" grows from 3 bytes to 5, "\U+10000 character" from 5 to 10: 3 a byte is enough. */
-        char *text = oct_jinja_alloc(l->t, (size_t)(i - at) * 3);
-        if (!text) {
-            return OCT_E_MEM;
-        }
+        char *text = oct_jinja_alloc_text(l->t, (size_t)(i - at) * 3);
         OCT_TRY(unescape(l, at, i, text, &v.len));
         v.u.s = text;
     }

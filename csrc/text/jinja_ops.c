@@ -209,13 +209,17 @@ static oct_status repeat(struct oct_jr *r, const struct oct_jv *v, int64_t times
             bytes > OCT_JINJA_MAX_STRING) {
             return oct_jr_fail(r, OCT_E_LIMIT, "a string over %d MiB", OCT_JINJA_MAX_STRING >> 20);
         }
-        char *s = oct_jr_alloc(r, (size_t)bytes, 1);
+        char *marks;
+        char *s = oct_jr_alloc_string(r, (size_t)bytes, &marks);
         if (!s) {
             return oct_jr_out_of_memory(r);
         }
         OCT_TRY(oct_jr_charge(r, (uint64_t)bytes / OCT_JINJA_STEP_BYTES));
         for (int64_t i = 0; i < bytes; i += v->len) {
             memcpy(s + i, v->u.s, v->len);
+            if (marks) {
+                oct_jr_origin_of(r, v->u.s, v->len, marks + i);
+            }
         }
         *out = oct_jv_strn(s, (size_t)bytes);
         out->flags = v->flags;

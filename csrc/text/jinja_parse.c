@@ -24,6 +24,14 @@ void *oct_jinja_alloc(struct oct_template *t, size_t size)
     return p;
 }
 
+char *oct_jinja_alloc_text(struct oct_template *t, size_t size)
+{
+    OCT_ASSERT(size <= t->text_size - t->text_used);
+    char *p = t->text + t->text_used;
+    t->text_used += size;
+    return p;
+}
+
 const char *oct_jinja_snippet(const struct oct_template *t, uint32_t at, uint32_t end, char *dst)
 {
     char text[128];

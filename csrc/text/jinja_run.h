@@ -28,6 +28,22 @@ struct oct_jenv {
     struct oct_jv slot[];
 };
 
+/* Who wrote which byte (jinja_origin.c): 1 the template or the engine, 0 the caller. Strings that a
+ * render makes then lie in chunks, each followed by the marks of its bytes. */
+enum { OCT_JORIGIN_MAX_CHUNKS = 256 };
+struct oct_jorigin {
+    const json_t *own;      /* variables whose text counts as the template's; borrowed, NULL: none */
+    struct oct_buf out;     /* marks of r->out */
+    struct oct_arena arena; /* the chunks */
+    struct oct_jorigin_chunk {
+        char *text, *marks;
+        size_t size;
+    } chunk[OCT_JORIGIN_MAX_CHUNKS]; /* by address */
+    uint32_t n_chunks;
+    char *text, *marks; /* what is free of the newest chunk */
+    size_t left, next_size;
+};
+
 enum oct_jflow { OCT_JFLOW_NEXT, OCT_JFLOW_BREAK, OCT_JFLOW_CONTINUE };
 
 struct oct_jr {
@@ -45,7 +61,9 @@ struct oct_jr {
     struct oct_jv block_text; /* what a filter block wrote, for its first filter */
     /* The newest string made by +: if it is extended again, it grows in place. */
     char *cat;
+    char *cat_marks;
     size_t cat_len, cat_cap;
+    struct oct_jorigin *origin; /* NULL: nobody asks; borrowed */
     char quoted[2][80]; /* of oct_jr_quote */
     unsigned n_quoted;
 };
@@ -85,6 +103,16 @@ static inline oct_status oct_jr_out_of_memory(const struct oct_jr *r)
 {
     return r->alloc_st;
 }
+
+/* Memory for the bytes of a string; *marks is set if origins are kept, else NULL. NULL: the error
+ * is set (jinja_origin.c, as the next three). */
+char *oct_jr_alloc_string(struct oct_jr *r, size_t size, char **marks);
+/* The marks of s[len], wherever that lies. */
+void oct_jr_origin_of(const struct oct_jr *r, const char *s, size_t len, char *marks);
+/* Marks what was just appended to r->out from s. */
+OCT_CHECKED oct_status oct_jr_origin_put(struct oct_jr *r, const char *s, size_t len);
+/* Makes v, a string of the caller's, the template's own. */
+OCT_CHECKED oct_status oct_jr_origin_own(struct oct_jr *r, struct oct_jv *v);
 
 /* Appends to r->out. */
 OCT_CHECKED oct_status oct_jr_put(struct oct_jr *r, const void *s, size_t len);

@@ -93,7 +93,8 @@ oct_status oct_jr_put(struct oct_jr *r, const void *s, size_t len)
         return oct_jr_fail(r, OCT_E_LIMIT, "the template writes over %d MiB",
                            OCT_JINJA_MAX_OUTPUT >> 20);
     }
-    return oct_buf_append(&r->out, s, len);
+    OCT_TRY(oct_buf_append(&r->out, s, len));
+    return r->origin ? oct_jr_origin_put(r, s, len) : OCT_OK;
 }
 
 oct_status oct_jr_take(struct oct_jr *r, size_t mark, struct oct_jv *out)
@@ -102,13 +103,17 @@ oct_status oct_jr_take(struct oct_jr *r, size_t mark, struct oct_jv *out)
     if (len > OCT_JINJA_MAX_STRING) {
         return oct_jr_fail(r, OCT_E_LIMIT, "a string over %d MiB", OCT_JINJA_MAX_STRING >> 20);
     }
-    char *s = oct_jr_alloc(r, len, 1);
+    char *marks;
+    char *s = oct_jr_alloc_string(r, len, &marks);
     if (!s) {
         return oct_jr_out_of_memory(r);
     }
     OCT_TRY(oct_jr_charge_bytes(r, len));
     if (len) {
         memcpy(s, r->out.data + mark, len);
+    }
+    if (len && marks) {
+        memcpy(marks, r->origin->out.data + mark, len);
     }
     r->out.len = mark;
     *out = oct_jv_strn(s, len);
@@ -211,6 +216,20 @@ static oct_status load_list(struct oct_jr *r, struct oct_jlist *l)
     return OCT_OK;
 }
 
+/* Roles as all templates know them. Some write '<|' + message['role'] + '|>', so that these words
+ * count as the template's own; any other role is text. */
+static bool is_role(const struct oct_jv *key, const struct oct_jv *v)
+{
+    static const char *const role[] = {"system", "user",     "assistant", "tool",       "developer",
+                                       "model",  "function", "ipython",   "observation"};
+    bool known = false;
+    for (size_t i = 0; i < sizeof role / sizeof *role && oct_jv_is_word(key, "role"); i++) {
+        known = known || (v->type == OCT_JV_STR && v->len == strlen(role[i]) &&
+                          memcmp(v->u.s, role[i], v->len) == 0);
+    }
+    return known;
+}
+
 static oct_status load_dict(struct oct_jr *r, struct oct_jdict *d)
 {
     struct oct_jdict *full = NULL;
@@ -222,6 +241,9 @@ static oct_status load_dict(struct oct_jr *r, struct oct_jdict *d)
         struct oct_jv v;
         const struct oct_jv k = oct_jv_strn(key, strlen(key));
         OCT_TRY(oct_jv_from_json(r, val, &v));
+        if (r->origin && is_role(&k, &v)) {
+            OCT_TRY(oct_jr_origin_own(r, &v));
+        }
         OCT_TRY(oct_jdict_set(r, full, &k, &v));
     }
     *d = *full;
@@ -256,15 +278,23 @@ oct_status oct_jv_concat(struct oct_jr *r, const struct oct_jv *a, const struct 
     OCT_TRY(oct_jr_charge_bytes(r, grows ? b->len : len));
     if (!grows || len > r->cat_cap) {
         const size_t cap = grows ? 2 * len : len + len / 2;
-        char *s = oct_jr_alloc(r, cap, 1);
+        char *marks;
+        char *s = oct_jr_alloc_string(r, cap, &marks);
         if (!s) {
             return oct_jr_out_of_memory(r);
         }
         memcpy(s, a->u.s, a->len);
+        if (marks) {
+            oct_jr_origin_of(r, a->u.s, a->len, marks);
+        }
         r->cat = s;
+        r->cat_marks = marks;
         r->cat_cap = cap;
     }
     memcpy(r->cat + a->len, b->u.s, b->len);
+    if (r->cat_marks) {
+        oct_jr_origin_of(r, b->u.s, b->len, r->cat_marks + a->len);
+    }
     r->cat_len = len;
     *out = oct_jv_strn(r->cat, len);
     return OCT_OK;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sched.c - who runs this step. First come, first served: a request is admitted when every page it
+ * fcfs.c - who runs this step. First come, first served: a request is admitted when every page it
  * may need is promised, so that what runs can always finish. In a step, requests that wait for one
  * token each go first, then prompts in chunks, in order of admission, within the token budget. */
 #include "engine/engine.h"
 
-void oct_sched_admit(struct oct_engine *e)
+void oct_fcfs_admit(struct oct_engine *e)
 {
     while (e->waiting_head && e->n_running < e->plan.max_num_seqs) {
         struct oct_req *r = e->waiting_head;
@@ -31,7 +31,7 @@ static void take_pages(struct oct_engine *e, struct oct_req *r)
     }
 }
 
-int32_t oct_sched_pick(struct oct_engine *e)
+int32_t oct_fcfs_pick(struct oct_engine *e)
 {
     /* With a logits hook every row's logits are kept, and there is room for max_num_seqs of them.
      */
