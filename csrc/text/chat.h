@@ -29,8 +29,8 @@ void oct_template_destroy(struct oct_template *t); /* NULL is fine */
 OCT_CHECKED oct_status oct_template_render(const struct oct_template *t, const json_t *vars,
                                            int64_t now_s, struct oct_buf *out);
 
-/* The same text, and who wrote it: for each byte of it one byte is appended to own_bytes, 1 if it is
- * the template's own, 0 if it is out of `vars` or computed of that. oct_tokenizer_encode_marked
+/* The same text, and who wrote it: for each byte of it one byte is appended to own_bytes, 1 if it
+ * is the template's own, 0 if it is out of `vars` or computed of that. oct_tokenizer_encode_marked
  * takes both. Text out of `vars` that counts as the template's: a variable that `own` (an object or
  * NULL; bos_token and the like, set by the engine) holds under the same name as the same jansson
  * value, and a "role" that is one of the usual words. */

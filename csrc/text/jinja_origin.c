@@ -5,9 +5,9 @@
  *
  * Nothing in the interpreter carries marks along; where a string lies says it all. A template's own
  * text lies in one block. Strings that a render makes are copied by four functions only (put, take,
- * concat, repeat), and those copy the marks of what they copy, to beside the new string. All else is
- * the caller's: his JSON, and whatever a filter computed byte by byte. So a filter that forgets a
- * mark takes a token's power away, it never gives it. */
+ * concat, repeat), and those copy the marks of what they copy, to beside the new string. All else
+ * is the caller's: his JSON, and whatever a filter computed byte by byte. So a filter that forgets
+ * a mark takes a token's power away, it never gives it. */
 #include "text/jinja_run.h"
 
 #include <string.h>

@@ -32,8 +32,8 @@ struct oct_jenv {
  * render makes then lie in chunks, each followed by the marks of its bytes. */
 enum { OCT_JORIGIN_MAX_CHUNKS = 256 };
 struct oct_jorigin {
-    const json_t *own;      /* variables whose text counts as the template's; borrowed, NULL: none */
-    struct oct_buf out;     /* marks of r->out */
+    const json_t *own;  /* variables whose text counts as the template's; borrowed, NULL: none */
+    struct oct_buf out; /* marks of r->out */
     struct oct_arena arena; /* the chunks */
     struct oct_jorigin_chunk {
         char *text, *marks;
@@ -64,7 +64,7 @@ struct oct_jr {
     char *cat_marks;
     size_t cat_len, cat_cap;
     struct oct_jorigin *origin; /* NULL: nobody asks; borrowed */
-    char quoted[2][80]; /* of oct_jr_quote */
+    char quoted[2][80];         /* of oct_jr_quote */
     unsigned n_quoted;
 };
 

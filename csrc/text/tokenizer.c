@@ -130,7 +130,8 @@ struct encoding {
     const struct oct_tokenizer *t;
     unsigned flags;
     struct oct_bpe_run bpe;
-    struct oct_buf normal; /* the normalised part */
+    const char *own;                   /* marks of the whole text; NULL: none */
+    struct oct_buf normal, normal_own; /* the normalised part and its marks */
     const unsigned char *part;
     bool part_at_start;
 };
@@ -165,15 +166,22 @@ static oct_status on_raw_part(void *user, const struct oct_added_part *part)
     }
     const unsigned char *s = raw->text + part->start;
     size_t n = part->end - part->start;
+    struct oct_added_special special = {e->flags & OCT_ENCODE_SPECIAL,
+                                        e->own ? e->own + part->start : NULL};
     if (!is_normal(e->t, s, n)) {
         oct_buf_clear(&e->normal);
-        OCT_TRY(oct_normalize(e->t, s, n, &e->normal));
+        if (e->own && e->t->added[1].n_tokens > 0) {
+            OCT_TRY(oct_normalize_marked(e->t, s, n, special.own, &e->normal, &e->normal_own));
+            special.own = e->normal_own.data;
+        } else {
+            OCT_TRY(oct_normalize(e->t, s, n, &e->normal));
+        }
         s = (const unsigned char *)e->normal.data;
         n = e->normal.len;
     }
     e->part = s;
     e->part_at_start = part->start == 0;
-    return oct_added_split(&e->t->added[1], s, n, e->flags & OCT_ENCODE_SPECIAL, on_normal_part, e);
+    return oct_added_split(&e->t->added[1], s, n, &special, on_normal_part, e);
 }
 
 static oct_status push_around(const struct oct_around *a, struct oct_ids *ids)
@@ -184,8 +192,8 @@ static oct_status push_around(const struct oct_around *a, struct oct_ids *ids)
     return OCT_OK;
 }
 
-oct_status oct_tokenizer_encode(const struct oct_tokenizer *t, const char *text, size_t len,
-                                unsigned flags, struct oct_ids *ids)
+static oct_status encode(const struct oct_tokenizer *t, const char *text, size_t len,
+                         const char *own, unsigned flags, struct oct_ids *ids)
 {
     enum { WORTH_REMEMBERING = 2048 }; /* bytes of text from which on words come back often */
     if (len > OCT_TOKENIZER_MAX_TEXT_BYTES) {
@@ -195,9 +203,10 @@ oct_status oct_tokenizer_encode(const struct oct_tokenizer *t, const char *text,
     oct_status st;
     const size_t len_before = ids->len;
     struct oct_buf repaired = {0};
-    struct encoding e = {.t = t, .flags = flags, .bpe = {.bpe = &t->bpe, .out = ids}};
+    struct encoding e = {.t = t, .flags = flags, .bpe = {.bpe = &t->bpe, .out = ids}, .own = own};
     const unsigned char *s = (const unsigned char *)text;
     if (oct_utf8_valid_prefix(s, len) < len) {
+        OCT_ASSERT(!own);
         OCT_TRY_GOTO(oct_utf8_repair(s, len, &repaired), st, done);
         s = (const unsigned char *)repaired.data;
         len = repaired.len;
@@ -209,9 +218,8 @@ oct_status oct_tokenizer_encode(const struct oct_tokenizer *t, const char *text,
         OCT_TRY_GOTO(push_around(&t->before, ids), st, done);
     }
     struct raw_text raw = {.e = &e, .text = s};
-    OCT_TRY_GOTO(
-        oct_added_split(&t->added[0], s, len, flags & OCT_ENCODE_SPECIAL, on_raw_part, &raw), st,
-        done);
+    const struct oct_added_special special = {flags & OCT_ENCODE_SPECIAL, own};
+    OCT_TRY_GOTO(oct_added_split(&t->added[0], s, len, &special, on_raw_part, &raw), st, done);
     st = flags & OCT_ENCODE_BOS_EOS ? push_around(&t->after, ids) : OCT_OK;
 done:
     if (st != OCT_OK) {
@@ -219,8 +227,25 @@ done:
     }
     oct_bpe_run_deinit(&e.bpe);
     oct_buf_free(&e.normal);
+    oct_buf_free(&e.normal_own);
     oct_buf_free(&repaired);
     return st;
+}
+
+oct_status oct_tokenizer_encode(const struct oct_tokenizer *t, const char *text, size_t len,
+                                unsigned flags, struct oct_ids *ids)
+{
+    return encode(t, text, len, NULL, flags, ids);
+}
+
+oct_status oct_tokenizer_encode_marked(const struct oct_tokenizer *t, const char *text, size_t len,
+                                       const char *own, struct oct_ids *ids)
+{
+    if (oct_utf8_valid_prefix((const unsigned char *)text, len) < len) {
+        return OCT_FAIL(OCT_E_FORMAT,
+                        "the rendered conversation is no UTF-8"); /* marks would slip */
+    }
+    return encode(t, text, len, own, OCT_ENCODE_SPECIAL, ids);
 }
 
 /* ---- asking ---- */

@@ -129,15 +129,25 @@ oct_status oct_added_insert(struct oct_added_set *set, const char *pattern, size
     return OCT_OK;
 }
 
-/* The longest token that starts at text[pos], or NULL. */
+/* The token may be one here: it is not special, or the text is free to name it. */
+static bool allowed(const struct oct_added_special *special, const struct oct_added *token,
+                    size_t pos, size_t end)
+{
+    return !token->special ||
+           (special->found && (!special->own || !memchr(special->own + pos, 0, end - pos)));
+}
+
+/* The longest token that starts at text[pos], or NULL; with `only`, of those allowed there. */
 static const struct oct_added *longest(const struct oct_added_set *set, const unsigned char *text,
-                                       size_t pos, size_t len, size_t *end)
+                                       size_t pos, size_t len, const struct oct_added_special *only,
+                                       size_t *end)
 {
     const struct oct_added *found = NULL;
     uint32_t node = set->first[text[pos]];
     for (size_t at = pos + 1; node; at++) {
-        if (set->ends[node]) {
-            found = &set->tokens[set->ends[node] - 1];
+        const struct oct_added *token = set->ends[node] ? &set->tokens[set->ends[node] - 1] : NULL;
+        if (token && (!only || allowed(only, token, pos, at))) {
+            found = token;
             *end = at;
         }
         node = at < len ? find_child(set, node, text[at]) : 0;
@@ -189,8 +199,17 @@ static size_t strip_left(const unsigned char *text, size_t pos, size_t floor)
     return pos > floor ? floor + spaces_before(text + floor, pos - floor) : pos;
 }
 
+/* A special token that begins in one writer's text and ends in the other's is none. What it hides
+ * may be one, so the search goes on in it; a token that is all of one writer's text is passed over
+ * whole, as the reference does with special tokens off. */
+static bool is_mixed(const struct oct_added_special *special, size_t pos, size_t end)
+{
+    return special->own && memchr(special->own + pos, 1, end - pos) &&
+           memchr(special->own + pos, 0, end - pos);
+}
+
 oct_status oct_added_split(const struct oct_added_set *set, const unsigned char *text, size_t len,
-                           bool special, oct_added_fn part, void *user)
+                           const struct oct_added_special *special, oct_added_fn part, void *user)
 {
     size_t done = 0;
     size_t run_start = 0, run_end = 0; /* spaces that rstrip walked over: not walked again */
@@ -200,14 +219,17 @@ oct_status oct_added_split(const struct oct_added_set *set, const unsigned char 
             continue;
         }
         size_t start = pos, end = pos;
-        const struct oct_added *token = longest(set, text, pos, len, &end);
+        const struct oct_added *token = longest(set, text, pos, len, NULL, &end);
+        if (token && !allowed(special, token, pos, end) && is_mixed(special, pos, end)) {
+            token = longest(set, text, pos, len, special, &end);
+        }
         if (!token) {
             pos++;
             continue;
         }
+        const bool taken = allowed(special, token, pos, end);
         pos = end; /* what follows is looked for after the match, even if the match is not taken */
-        if ((token->special && !special) ||
-            (token->single_word && in_a_word(text, len, start, end))) {
+        if (!taken || (token->single_word && in_a_word(text, len, start, end))) {
             continue;
         }
         if (token->lstrip) {

@@ -39,9 +39,15 @@ struct oct_added_part {
     const struct oct_added *token; /* NULL: text */
 };
 typedef oct_status (*oct_added_fn)(void *user, const struct oct_added_part *part);
-/* Calls `part` for each part of text[len] (valid UTF-8), in the order of the reference. With
- * `special` off, special tokens stay text. */
+/* Which special tokens are found. */
+struct oct_added_special {
+    bool found;      /* false: they all stay text */
+    const char *own; /* [len of the text] NULL, or marks: only a token all of whose bytes are marked
+                        with 1 is found */
+};
+/* Calls `part` for each part of text[len] (valid UTF-8), in the order of the reference. */
 OCT_CHECKED oct_status oct_added_split(const struct oct_added_set *set, const unsigned char *text,
-                                       size_t len, bool special, oct_added_fn part, void *user);
+                                       size_t len, const struct oct_added_special *special,
+                                       oct_added_fn part, void *user);
 
 #endif

@@ -67,6 +67,11 @@ OCT_CHECKED oct_status oct_tokenizer_new(struct oct_tokenizer **out);
 /* Appends the normalised form of s[n] (valid UTF-8). */
 OCT_CHECKED oct_status oct_normalize(const struct oct_tokenizer *t, const unsigned char *s,
                                      size_t n, struct oct_buf *out);
+/* oct_normalize with marks: *out_own gets one byte for each byte of *out. What two bytes are
+ * replaced by is marked if both were; what the normaliser itself puts in is marked. */
+OCT_CHECKED oct_status oct_normalize_marked(const struct oct_tokenizer *t, const unsigned char *s,
+                                            size_t n, const char *own, struct oct_buf *out,
+                                            struct oct_buf *out_own);
 OCT_CHECKED oct_status oct_normal_add(struct oct_tokenizer *t, int kind, const char *pattern,
                                       size_t pattern_len, const char *text, size_t text_len);
 /* Makes id an added token: flags it, finds it in text from now on. `normalized` as in
