@@ -67,8 +67,8 @@ bool vg_mem_init(int device, uint64_t bytes)
         uint64_t range = (bytes + (64u << 20)) * RANGE_FACTOR & ~(uint64_t)(PAGE - 1);
         uint8_t *data = reserve(range);
         uint8_t *shadow = reserve(range);
-        // A record of 16 bytes for each 4 bytes of memory (race.c).
-        void *words = reserve(range * 4);
+        // A record of 32 bytes for each 16 bytes of memory (grace.c).
+        void *words = reserve(range * 2);
         if (data && shadow && words) {
             a->shadow = shadow;
             a->words = words;
@@ -84,7 +84,7 @@ bool vg_mem_init(int device, uint64_t bytes)
                 munmap(shadow, range);
             }
             if (words) {
-                munmap(words, range * 4);
+                munmap(words, range * 2);
             }
         }
     }
@@ -103,7 +103,7 @@ void vg_mem_reset(void)
         }
         munmap((void *)(uintptr_t)a->base, a->bytes);
         munmap(a->shadow, a->bytes);
-        munmap(a->words, a->bytes * 4);
+        munmap(a->words, a->bytes * 2);
         for (size_t i = 0; i < h->n_live; i++) {
             free(h->live[i].what);
         }
@@ -253,7 +253,7 @@ bool vg_mem_free(uint64_t addr)
         uint64_t off = addr - a->base;
         drop(a->shadow + off, b.bytes);
         drop((uint8_t *)(uintptr_t)addr, b.bytes);
-        drop((uint8_t *)a->words + off * 4, round_up(b.bytes, 4) * 4);
+        drop((uint8_t *)a->words + off * 2, round_up(b.bytes, 16) * 2);
         push(&h->dead, &h->n_dead, &h->cap_dead, h->n_dead, b);
         ok = true;
     }

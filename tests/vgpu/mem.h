@@ -68,11 +68,17 @@ void vg_mem_describe(uint64_t addr, char *buf, size_t n);
 // True when addr lies in a freed allocation that is still in quarantine.
 bool vg_mem_was_freed(uint64_t addr);
 
+// Race records of 16 bytes of global memory (grace.c): the last write of two CTAs, the last read.
+struct vg_gword {
+    uint64_t w[2], r;
+    uint16_t wmask[2], rmask, pad_; // bytes of the granule
+};
+
 // Shadow of a device address: one table lookup. NULL outside every arena.
 struct vg_arena {
     uint64_t base, bytes;   // bytes 0: device not there
     uint8_t *shadow;        // [bytes]
-    struct vg_gword *words; // [bytes / 4] race records (race.c); reserved, touched on use
+    struct vg_gword *words; // [bytes / 16] race records (grace.c); reserved, touched on use
 };
 extern struct vg_arena vg_arenas[VG_ARENAS];
 

@@ -37,7 +37,7 @@
     X(STREAM_ORDER,      "stream-order",       "host or stream touched memory too early")          \
     X(CAPTURE,           "capture",            "call not allowed while a stream is captured")      \
     X(API,               "api",                "driver API misuse")                                \
-    X(UNSUPPORTED,       "unsupported",        "instruction that the virtual GPU does not know")
+    X(NO_INSTRUCTION,      "unsupported",        "instruction that the virtual GPU does not know")
 // clang-format on
 
 enum vg_kind {

@@ -1,0 +1,656 @@
+// SPDX-License-Identifier: Apache-2.0
+// check.c - accesses of a warp against the shadow: bounds, alignment, uninitialised, in flight.
+// Also the life of the per-CTA state.
+#include "chk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ONES UINT64_C(0x0101010101010101)
+
+void *vg_chk_alloc(size_t n, size_t size)
+{
+    void *p = calloc(n ? n : 1, size);
+    if (!p) {
+        fprintf(stderr, "vgpu: out of host memory for check state\n");
+        abort();
+    }
+    return p;
+}
+
+uint8_t *vg_shadow_global(uint64_t addr)
+{
+    const struct vg_arena *a = vg_arena_of(addr);
+    return a ? a->shadow + (addr - a->base) : NULL;
+}
+
+// First byte of s[0..n) that lacks a bit of want or has one of ban; n: none.
+static uint64_t first_bad(const uint8_t *s, uint64_t n, uint8_t want, uint8_t ban)
+{
+    const uint64_t care = (uint64_t)(want | ban) * ONES, good = want * ONES;
+    uint64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        uint64_t v[4];
+        memcpy(v, s + i, 32);
+        uint64_t bad = ((v[0] ^ good) | (v[1] ^ good) | (v[2] ^ good) | (v[3] ^ good)) & care;
+        if (bad) {
+            break;
+        }
+    }
+    for (; i < n; i++) {
+        if ((s[i] & (want | ban)) != want) {
+            return i;
+        }
+    }
+    return n;
+}
+
+static void set_bits(uint8_t *s, uint64_t n, uint8_t bits)
+{
+    const uint64_t b = bits * ONES;
+    uint64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t v;
+        memcpy(&v, s + i, 8);
+        if ((v & b) != b) {
+            v |= b;
+            memcpy(s + i, &v, 8);
+        }
+    }
+    for (; i < n; i++) {
+        s[i] |= bits;
+    }
+}
+
+void vg_shadow_pending(uint8_t *s, uint32_t bytes)
+{
+    set_bits(s, bytes, VG_SH_PENDING);
+}
+
+void vg_shadow_delivered(uint8_t *s, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < bytes; i++) {
+        s[i] = (uint8_t)((s[i] & ~VG_SH_PENDING) | VG_SH_INIT);
+    }
+}
+
+void vg_shadow_reader(uint8_t *s, uint32_t bytes, int add)
+{
+    for (uint32_t i = 0; i < bytes; i++) {
+        unsigned n = s[i] >> 3;
+        // A full count stays full until its CTA ends: 31 unfinished readers of one byte do not
+        // occur in programs that wait.
+        if (add > 0 && n < 31) {
+            s[i] = (uint8_t)(s[i] + VG_SH_READER);
+        } else if (add < 0 && n > 0) {
+            s[i] = (uint8_t)(s[i] - VG_SH_READER);
+        }
+    }
+}
+
+// ---- reports ----
+
+static const char *verb(enum vg_access kind)
+{
+    return kind == VG_STORE || kind == VG_STORE_STRONG ? "write"
+           : kind == VG_ATOMIC                         ? "atomic"
+                                                       : "read";
+}
+
+static bool is_write(enum vg_access kind)
+{
+    return kind == VG_STORE || kind == VG_STORE_STRONG || kind == VG_ATOMIC;
+}
+
+static bool is_read(enum vg_access kind)
+{
+    return kind != VG_STORE && kind != VG_STORE_STRONG;
+}
+
+static void bad_global(struct vg_warp *w, int lane, uint64_t addr, unsigned bytes,
+                       enum vg_access kind)
+{
+    char text[256];
+    vg_mem_describe(addr, text, sizeof(text));
+    bool freed = vg_mem_was_freed(addr);
+    VG_FIND(w, lane, freed ? VG_USE_AFTER_FREE : VG_OUT_OF_BOUNDS,
+            "%s of %u bytes at global address 0x%llx: %s", verb(kind), bytes,
+            (unsigned long long)addr, text);
+}
+
+// The shadow of one lane's bytes is not as it should be. false: fault.
+static bool judge(struct vg_warp *w, int lane, const uint8_t *s, unsigned n, uint64_t at,
+                  const char *space, enum vg_access kind)
+{
+    for (unsigned i = 0; i < n; i++) {
+        unsigned long long where = at + i;
+        if (!(s[i] & VG_SH_ADDR)) {
+            return false;
+        }
+        if (s[i] & VG_SH_PENDING) {
+            VG_FIND(w, lane, is_read(kind) ? VG_IN_FLIGHT_READ : VG_IN_FLIGHT_WRITE,
+                    "%s of %s 0x%llx hits an asynchronous copy still in flight", verb(kind), space,
+                    where);
+            return true;
+        }
+        if (is_write(kind) && (s[i] & VG_SH_READERS)) {
+            VG_FIND(w, lane, VG_IN_FLIGHT_WRITE,
+                    "%s of %s 0x%llx, which an unfinished asynchronous operation still reads",
+                    verb(kind), space, where);
+            return true;
+        }
+        if (is_read(kind) && !(s[i] & VG_SH_INIT)) {
+            VG_FIND(w, lane, VG_UNINITIALISED, "%s of %s 0x%llx, which was never written",
+                    verb(kind), space, where);
+            return true;
+        }
+    }
+    return true;
+}
+
+static void masks(enum vg_access kind, uint8_t *want, uint8_t *ban)
+{
+    *want = is_read(kind) ? VG_SH_ADDR | VG_SH_INIT : VG_SH_ADDR;
+    *ban = is_write(kind) ? VG_SH_PENDING | VG_SH_READERS : VG_SH_PENDING;
+}
+
+// Shadow of one lane is fine: quick test for 1..16 bytes.
+static inline bool lane_fine(const uint8_t *s, unsigned bytes, uint64_t care, uint64_t good)
+{
+    uint64_t v, v2;
+    switch (bytes) {
+    case 1:
+        return ((s[0] ^ good) & care & 0xFF) == 0;
+    case 2: {
+        uint16_t h;
+        memcpy(&h, s, 2);
+        return ((h ^ good) & care & 0xFFFF) == 0;
+    }
+    case 4: {
+        uint32_t u;
+        memcpy(&u, s, 4);
+        return ((u ^ good) & care & 0xFFFFFFFFu) == 0;
+    }
+    case 8:
+        memcpy(&v, s, 8);
+        return ((v ^ good) & care) == 0;
+    case 16:
+        memcpy(&v, s, 8);
+        memcpy(&v2, s + 8, 8);
+        return (((v ^ good) | (v2 ^ good)) & care) == 0;
+    default:
+        return lane_fine(s, 16, care, good) && lane_fine(s + 16, 16, care, good);
+    }
+}
+
+static inline void lane_init(uint8_t *s, unsigned bytes)
+{
+    set_bits(s, bytes, VG_SH_INIT);
+}
+
+// Full warp, lane i at first + i * bytes.
+static bool is_row64(const uint64_t a[32], unsigned bytes)
+{
+    uint64_t bad = 0, first = a[0];
+    for (unsigned i = 0; i < 32; i++) {
+        bad |= a[i] ^ (first + (uint64_t)i * bytes);
+    }
+    return bad == 0;
+}
+
+static bool is_row32(const uint32_t a[32], unsigned bytes)
+{
+    uint32_t bad = 0, first = a[0];
+    for (unsigned i = 0; i < 32; i++) {
+        bad |= a[i] ^ (first + i * bytes);
+    }
+    return bad == 0;
+}
+
+static void count_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, unsigned bytes,
+                         enum vg_access kind)
+{
+    struct vg_counts *c = w->cta->counts;
+    unsigned lanes = (unsigned)__builtin_popcount(mask);
+    unsigned sect = vg_count_sectors(addr, mask, bytes);
+    // Minimal: as if the distinct bytes were dense. Lanes on one address count once.
+    uint64_t lo = UINT64_MAX, hi = 0;
+    for (uint32_t m = mask; m; m &= m - 1) {
+        uint64_t a = addr[__builtin_ctz(m)];
+        lo = a < lo ? a : lo;
+        hi = a > hi ? a : hi;
+    }
+    uint64_t span = hi + bytes - lo, dense = (uint64_t)lanes * bytes;
+    uint64_t least = ((span < dense ? span : dense) + 31) / 32;
+    least = least < sect ? least : sect;
+    if (is_read(kind)) {
+        c->n[VG_N_GLOBAL_READ_BYTES] += dense;
+        c->n[VG_N_GLOBAL_READ_SECT] += sect;
+        c->n[VG_N_GLOBAL_READ_MIN] += least;
+    }
+    if (is_write(kind)) {
+        c->n[VG_N_GLOBAL_WRITE_BYTES] += dense;
+        c->n[VG_N_GLOBAL_WRITE_SECT] += sect;
+        c->n[VG_N_GLOBAL_WRITE_MIN] += least;
+    }
+}
+
+bool vg_check_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, unsigned bytes,
+                     enum vg_access kind)
+{
+    const struct vg_chk_grid *g = w->cta->grid->chk;
+    bool local_order = (kind & VG_ACCESS_LOCAL_ORDER) != 0;
+    kind &= ~(unsigned)VG_ACCESS_LOCAL_ORDER;
+    if (mask == 0) {
+        return true;
+    }
+    uint8_t want, ban;
+    masks(kind, &want, &ban);
+    bool row = mask == 0xFFFFFFFFu && is_row64(addr, bytes);
+    bool fine = false;
+    if (row && (addr[0] & (bytes - 1)) == 0) {
+        const struct vg_arena *a = vg_arena_of(addr[0]);
+        if (a && 32ull * bytes <= a->bytes - (addr[0] - a->base)) {
+            uint8_t *s = a->shadow + (addr[0] - a->base);
+            if (!g->bounds) {
+                fine = first_bad(s, 32ull * bytes, VG_SH_ADDR, 0) == 32ull * bytes;
+            } else {
+                fine = first_bad(s, 32ull * bytes, want, ban) == 32ull * bytes;
+            }
+            if (fine && is_write(kind)) {
+                set_bits(s, 32ull * bytes, VG_SH_INIT);
+            }
+        }
+    }
+    if (!fine) {
+        const uint64_t care = (uint64_t)(want | ban) * ONES, good = want * ONES;
+        const struct vg_arena *a = NULL;
+        for (uint32_t m = mask; m; m &= m - 1) {
+            int lane = __builtin_ctz(m);
+            uint64_t at = addr[lane];
+            if (at & (bytes - 1)) {
+                char text[256];
+                vg_mem_describe(at, text, sizeof(text));
+                VG_FIND(w, lane, VG_MISALIGNED, "misaligned %u-byte %s at 0x%llx: %s", bytes,
+                        verb(kind), (unsigned long long)at, text);
+                return false;
+            }
+            if (!a || at - a->base >= a->bytes) {
+                a = vg_arena_of(at);
+            }
+            if (!a) {
+                bad_global(w, lane, at, bytes, kind);
+                return false;
+            }
+            uint8_t *s = a->shadow + (at - a->base);
+            if (!lane_fine(s, bytes, care, good)) {
+                bool usable = true;
+                for (unsigned i = 0; i < bytes; i++) {
+                    usable = usable && (s[i] & VG_SH_ADDR);
+                }
+                if (!usable) {
+                    bad_global(w, lane, at, bytes, kind);
+                    return false;
+                }
+                if (g->bounds) {
+                    judge(w, lane, s, bytes, at, "global address", kind);
+                }
+            }
+            if (is_write(kind)) {
+                lane_init(s, bytes);
+            }
+        }
+    }
+    if (g->count) {
+        count_global(w, addr, mask, bytes, kind);
+    }
+    if (g->race && !local_order) {
+        vg_race_global(w, addr, mask, bytes, kind);
+    }
+    return true;
+}
+
+bool vg_check_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t off[32],
+                     uint32_t mask, unsigned bytes, enum vg_access kind)
+{
+    const struct vg_chk_grid *g = w->cta->grid->chk;
+    struct vg_chk_cta *t = target->chk;
+    bool local_order = (kind & VG_ACCESS_LOCAL_ORDER) != 0;
+    kind &= ~(unsigned)VG_ACCESS_LOCAL_ORDER;
+    if (mask == 0) {
+        return true;
+    }
+    uint8_t want, ban;
+    masks(kind, &want, &ban);
+    if (!g->bounds) {
+        want = VG_SH_ADDR;
+        ban = 0;
+    }
+    const uint32_t n = t->smem_bytes;
+    bool fine = false;
+    if (mask == 0xFFFFFFFFu && is_row32(off, bytes) && (off[0] & (bytes - 1)) == 0 && off[0] < n &&
+        32 * bytes <= n - off[0]) {
+        fine = first_bad(t->shadow + off[0], 32ull * bytes, want, ban) == 32ull * bytes;
+        if (fine && is_write(kind)) {
+            set_bits(t->shadow + off[0], 32ull * bytes, VG_SH_INIT);
+        }
+    }
+    if (!fine) {
+        const uint64_t care = (uint64_t)(want | ban) * ONES, good = want * ONES;
+        for (uint32_t m = mask; m; m &= m - 1) {
+            int lane = __builtin_ctz(m);
+            uint32_t at = off[lane];
+            if (at & (bytes - 1)) {
+                VG_FIND(w, lane, VG_MISALIGNED,
+                        "misaligned %u-byte %s at shared memory offset 0x%x", bytes, verb(kind),
+                        at);
+                return false;
+            }
+            if (at >= n || bytes > n - at) {
+                VG_FIND(w, lane, VG_OUT_OF_BOUNDS,
+                        "%s of %u bytes at shared memory offset 0x%x of 0x%x bytes", verb(kind),
+                        bytes, at, n);
+                return false;
+            }
+            uint8_t *s = t->shadow + at;
+            if (!lane_fine(s, bytes, care, good)) {
+                if (!judge(w, lane, s, bytes, at, "shared memory offset", kind)) {
+                    return false;
+                }
+            }
+            if (is_write(kind)) {
+                lane_init(s, bytes);
+            }
+        }
+    }
+    if (g->count) {
+        struct vg_counts *c = w->cta->counts;
+        c->n[VG_N_SHARED_WAVES] += vg_count_waves(off, mask, bytes);
+        c->n[VG_N_SHARED_WAVES_IDEAL] += vg_count_waves_ideal(mask, bytes);
+    }
+    if (g->race && !local_order) {
+        vg_race_shared(w, target, off, mask, bytes, kind);
+    }
+    return true;
+}
+
+bool vg_range_global(struct vg_warp *w, int lane, uint64_t addr, uint64_t bytes, bool write,
+                     const char *what)
+{
+    const struct vg_arena *a = vg_arena_of(addr);
+    enum vg_access kind = write ? VG_STORE : VG_LOAD;
+    if (!a || bytes > a->bytes - (addr - a->base)) {
+        bad_global(w, lane, addr, (unsigned)bytes, kind);
+        return false;
+    }
+    uint8_t *s = a->shadow + (addr - a->base);
+    uint64_t i = first_bad(s, bytes, VG_SH_ADDR, 0);
+    if (i < bytes) {
+        char text[256];
+        vg_mem_describe(addr + i, text, sizeof(text));
+        VG_FIND(w, lane, vg_mem_was_freed(addr + i) ? VG_USE_AFTER_FREE : VG_OUT_OF_BOUNDS,
+                "%s of %llu bytes at 0x%llx: byte %llu is %s", what, (unsigned long long)bytes,
+                (unsigned long long)addr, (unsigned long long)i, text);
+        return false;
+    }
+    if (w->cta->grid->chk->bounds) {
+        uint8_t want, ban;
+        masks(kind, &want, &ban);
+        i = first_bad(s, bytes, want, ban);
+        if (i < bytes) {
+            judge(w, lane, s + i, 1, addr + i, what, kind);
+        }
+    }
+    return true;
+}
+
+bool vg_range_shared(struct vg_warp *w, int lane, struct vg_cta *t, uint32_t off, uint32_t bytes,
+                     bool write, const char *what)
+{
+    struct vg_chk_cta *c = t->chk;
+    enum vg_access kind = write ? VG_STORE : VG_LOAD;
+    if (off >= c->smem_bytes || bytes > c->smem_bytes - off) {
+        VG_FIND(w, lane, VG_OUT_OF_BOUNDS,
+                "%s of %u bytes at shared memory offset 0x%x of 0x%x bytes", what, bytes, off,
+                c->smem_bytes);
+        return false;
+    }
+    if (w->cta->grid->chk->bounds) {
+        uint8_t want, ban;
+        masks(kind, &want, &ban);
+        uint64_t i = first_bad(c->shadow + off, bytes, want, ban);
+        if (i < bytes) {
+            char text[64];
+            snprintf(text, sizeof(text), "%s, shared memory offset", what);
+            judge(w, lane, c->shadow + off + i, 1, off + i, text, kind);
+        }
+    }
+    return true;
+}
+
+// ---- life ----
+
+void vg_chk_grid_create(struct vg_grid *grid)
+{
+    struct vg_chk_grid *g = vg_chk_alloc(1, sizeof(*g));
+    unsigned checks = grid->launch->checks;
+    g->grid = grid;
+    g->checks = checks;
+    g->bounds = (checks & VG_CHECK_BOUNDS) != 0;
+    g->race = (checks & VG_CHECK_RACE) != 0;
+    g->count = (checks & VG_CHECK_COUNT) != 0;
+    g->n_warps = grid->warps_per_cta;
+    g->cluster_ctas = grid->cluster_ctas ? grid->cluster_ctas : 1;
+    g->n_agents = g->cluster_ctas * (g->n_warps + 1);
+    uint64_t n_far = (uint64_t)grid->n_ctas * g->n_warps;
+    // Beyond this a vector of clocks is too large; whoever synchronises then counts as ordered.
+    g->n_far = n_far <= 1u << 14 ? (unsigned)n_far : 0;
+    g->launch = g->race ? vg_race_launch_id() : 0;
+    pthread_mutex_init(&g->lock, NULL);
+    g->n_gsync_buckets = 256;
+    g->gsync = vg_chk_alloc(g->n_gsync_buckets, sizeof(*g->gsync));
+    grid->chk = g;
+}
+
+static void cta_free(struct vg_chk_cta *c)
+{
+    struct vg_chk_grid *g = c->grid;
+    for (unsigned i = 0; i < g->n_warps; i++) {
+        struct vg_chk_warp *k = &c->warps[i];
+        free(k->vc);
+        free(k->pvc);
+        free(k->far);
+        vg_vc_free(&k->fence);
+        vg_vc_free(&k->pending);
+    }
+    for (unsigned i = 0; i < g->n_agents; i++) {
+        if (c->rrec) {
+            free(c->rrec[i]);
+        }
+        if (c->rbyte) {
+            free(c->rbyte[i]);
+        }
+    }
+    for (unsigned i = 0; i < c->n_sync; i++) {
+        vg_vc_free(&c->sync[i].vc);
+    }
+    free(c->sync);
+    free(c->rrec);
+    free(c->rbyte);
+    free(c->wrec);
+    free(c->wbyte);
+    free(c->rmask);
+    free(c->shadow);
+    free(c->warps);
+    for (int i = 0; i < 2; i++) {
+        if (c->cluster_sync[i]) {
+            vg_vc_free(c->cluster_sync[i]);
+            free(c->cluster_sync[i]);
+        }
+    }
+    free(c);
+}
+
+void vg_chk_grid_destroy(struct vg_grid *grid)
+{
+    struct vg_chk_grid *g = grid->chk;
+    if (!g) {
+        return;
+    }
+    while (g->free_ctas) {
+        struct vg_chk_cta *c = g->free_ctas;
+        g->free_ctas = c->next_free;
+        cta_free(c);
+    }
+    for (unsigned b = 0; b < g->n_gsync_buckets; b++) {
+        while (g->gsync[b]) {
+            struct vg_gsync *s = g->gsync[b];
+            g->gsync[b] = s->next;
+            vg_vc_free(&s->vc);
+            free(s);
+        }
+    }
+    free(g->gsync);
+    pthread_mutex_destroy(&g->lock);
+    free(g);
+    grid->chk = NULL;
+}
+
+static struct vg_chk_cta *cta_new(struct vg_chk_grid *g, uint32_t smem_bytes)
+{
+    struct vg_chk_cta *c = vg_chk_alloc(1, sizeof(*c));
+    c->grid = g;
+    c->smem_bytes = smem_bytes;
+    c->n_words = (smem_bytes + 3) / 4;
+    c->shadow = vg_chk_alloc(smem_bytes + 64, 1);
+    c->warps = vg_chk_alloc(g->n_warps, sizeof(*c->warps));
+    if (g->race) {
+        c->wrec = vg_chk_alloc(c->n_words + 4u, sizeof(*c->wrec));
+        c->rmask = vg_chk_alloc(c->n_words / VG_RBLOCK_WORDS + 1, sizeof(*c->rmask));
+        c->rrec = vg_chk_alloc(g->n_agents, sizeof(*c->rrec));
+        c->rbyte = vg_chk_alloc(g->n_agents, sizeof(*c->rbyte));
+        for (unsigned i = 0; i < g->n_warps; i++) {
+            c->warps[i].vc = vg_chk_alloc(g->n_agents, sizeof(uint32_t));
+            c->warps[i].pvc = vg_chk_alloc(g->n_agents, sizeof(uint32_t));
+        }
+    }
+    return c;
+}
+
+static void forget_records(struct vg_chk_cta *c)
+{
+    struct vg_chk_grid *g = c->grid;
+    memset(c->wrec, 0, c->n_words * sizeof(*c->wrec));
+    memset(c->rmask, 0, (c->n_words / VG_RBLOCK_WORDS + 1) * sizeof(*c->rmask));
+    for (unsigned i = 0; i < g->n_agents; i++) {
+        if (c->rrec[i]) {
+            memset(c->rrec[i], 0, c->n_words * sizeof(uint32_t));
+        }
+        if (c->rbyte[i]) {
+            memset(c->rbyte[i], 0, (size_t)c->n_words * 4 * sizeof(uint32_t));
+        }
+    }
+    if (c->wbyte) {
+        memset(c->wbyte, 0, (size_t)c->n_words * 4 * sizeof(uint64_t));
+    }
+    c->base = 0;
+}
+
+void vg_chk_cta_open(struct vg_cta *cta)
+{
+    struct vg_chk_grid *g = cta->grid->chk;
+    pthread_mutex_lock(&g->lock);
+    struct vg_chk_cta *c = g->free_ctas;
+    if (c) {
+        g->free_ctas = c->next_free;
+    }
+    pthread_mutex_unlock(&g->lock);
+    if (!c) {
+        c = cta_new(g, cta->smem_bytes);
+    } else if (g->race) {
+        // Clocks go on where the last CTA stopped, so its records are history to everybody. In a
+        // cluster the neighbours' clocks would not fit, so there the records are wiped.
+        uint32_t top = c->async_clock;
+        for (unsigned i = 0; i < g->n_warps; i++) {
+            uint32_t own = c->warps[i].vc[c->warps[i].agent];
+            top = own > top ? own : top;
+        }
+        c->base = top;
+        if (g->cluster_ctas > 1 || top > VG_CLOCK_MAX / 2) {
+            forget_records(c);
+        }
+    }
+    c->cta = cta;
+    c->next_free = NULL;
+    c->agent0 = cta->rank * (g->n_warps + 1);
+    c->async_agent = c->agent0 + g->n_warps;
+    memset(c->shadow, VG_SH_ADDR, c->smem_bytes);
+    for (unsigned i = 0; i < c->n_sync; i++) {
+        vg_vc_free(&c->sync[i].vc);
+    }
+    c->n_sync = 0;
+    c->async_clock = c->base + 1;
+    for (unsigned i = 0; i < g->n_warps; i++) {
+        struct vg_chk_warp *k = &c->warps[i];
+        k->agent = c->agent0 + i;
+        k->far_agent = cta->linear * g->n_warps + i;
+        if (g->race) {
+            for (unsigned a = 0; a < g->n_agents; a++) {
+                k->vc[a] = c->base;
+                k->pvc[a] = c->base;
+            }
+            k->vc[k->agent] = c->base + 1;
+            for (int l = 0; l < 32; l++) {
+                k->lane_sync[l] = c->base + 1;
+            }
+            k->lane_sync_min = c->base + 1;
+            free(k->far);
+            k->far = NULL;
+            vg_vc_clear(g, &k->fence);
+            vg_vc_clear(g, &k->pending);
+            k->has_fence = k->has_pending = false;
+        }
+        cta->warps[i].chk = k;
+    }
+    memset(c->cluster_arrived, 0, sizeof(c->cluster_arrived));
+    memset(c->cluster_waited, 0, sizeof(c->cluster_waited));
+    cta->chk = c;
+    vg_async_open(cta);
+}
+
+void vg_chk_cluster_open(struct vg_cluster *cl)
+{
+    struct vg_chk_cta *first = cl->cta[0]->chk;
+    for (int i = 0; i < 2; i++) {
+        if (!first->cluster_sync[i]) {
+            first->cluster_sync[i] = vg_chk_alloc(1, sizeof(struct vg_vc));
+            vg_vc_init(first->cluster_sync[i]);
+        }
+        vg_vc_clear(first->grid, first->cluster_sync[i]);
+    }
+}
+
+void vg_chk_cta_exit(struct vg_cta *cta)
+{
+    vg_async_exit(cta);
+}
+
+void vg_chk_cta_close(struct vg_cta *cta)
+{
+    struct vg_chk_cta *c = cta->chk;
+    if (!c) {
+        return;
+    }
+    vg_async_close(cta);
+    struct vg_chk_grid *g = c->grid;
+    pthread_mutex_lock(&g->lock);
+    c->next_free = g->free_ctas;
+    g->free_ctas = c;
+    pthread_mutex_unlock(&g->lock);
+    cta->chk = NULL;
+}
+
+void vg_chk_cta_describe(struct vg_cta *cta, char *buf, size_t n)
+{
+    vg_async_describe(cta, buf, n);
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// chk.h - inside of the checks: vector clocks, shared-memory records. For check.c, race.c, grace.c
+// and the async engine only.
+//
+// Agents: each warp of each CTA of a cluster, and per CTA one agent that stands for its
+// asynchronous copies. An agent's clock moves on when it releases; everything it did at clock c is
+// ordered before whoever knows a clock >= c of it. `pvc` is the same for the asynchronous proxy:
+// what of the generic proxy's writes has passed a fence.proxy.async on the way.
+#ifndef VG_CHK_H
+#define VG_CHK_H
+
+#include <pthread.h>
+
+#include "check.h"
+#include "exec.h"
+#include "warp.h"
+
+// Write record of a 4-byte word of shared memory: clock << 32 | agent << 16 | lane << 8 | flags. 0:
+// none.
+enum { VG_W_ATOMIC = 1, VG_W_SPLIT = 2, VG_W_ASYNC = 4 };
+// Read record, one per agent and word: clock << 8 | flags | lane. 0: none.
+enum { VG_R_MULTI = 32, VG_R_SPLIT = 64, VG_R_STRONG = 128, VG_R_LANE = 31 };
+enum { VG_CLOCK_MAX = (1 << 24) - 16, VG_RBLOCK_WORDS = 64 };
+#define VG_RMASK_FAR (UINT64_C(1) << 63) // read by an agent of another CTA, or the async agent
+
+struct vg_vc {          // a sync object: what its releases have published
+    uint32_t *vc, *pvc; // [n_agents]; NULL: nothing yet
+    uint32_t *far;      // [n_far], NULL: nothing from other CTAs (clusters)
+};
+
+struct vg_chk_warp {
+    unsigned agent, far_agent;
+    uint32_t *vc;  // [n_agents]; own entry: the running clock
+    uint32_t *pvc; // [n_agents]
+    uint32_t *far; // [n_far] clocks of warps of other clusters, NULL: knows nothing of them
+    uint32_t lane_sync[32]; // clock at the lane's last warp-wide synchronisation
+    uint32_t lane_sync_min;
+    struct vg_vc fence;   // published by a relaxed write: as of the last fence
+    struct vg_vc pending; // met by a relaxed read: known after the next fence
+    bool has_fence, has_pending;
+};
+
+struct vg_chk_cta {
+    struct vg_chk_grid *grid;
+    struct vg_cta *cta;
+    uint32_t smem_bytes, n_words;
+    unsigned agent0, async_agent;
+    uint32_t base;    // clocks of this CTA start here; older records are history
+    uint8_t *shadow;  // [smem_bytes + 64]
+    uint64_t *wrec;   // [n_words]
+    uint32_t **rrec;  // [n_agents] of [n_words], NULL until the agent has read
+    uint64_t *wbyte;  // [smem_bytes] records of split words, NULL: none yet
+    uint32_t **rbyte; // [n_agents] of [smem_bytes]
+    uint64_t *rmask;  // [n_words / VG_RBLOCK_WORDS] local warps that have read
+    struct vg_chk_warp *warps;
+    uint32_t async_clock;
+    struct vg_word_sync { // words of shared memory that were accessed atomically
+        uint32_t off;
+        struct vg_vc vc;
+    } * sync;
+    unsigned n_sync, cap_sync;
+    struct vg_vc *cluster_sync[2]; // of the cluster's barrier, even and odd phases; owned by rank 0
+    uint64_t cluster_arrived[VG_MAX_WARPS], cluster_waited[VG_MAX_WARPS];
+    struct vg_chk_cta *next_free;
+};
+
+struct vg_chk_grid {
+    struct vg_grid *grid;
+    unsigned checks, n_warps, n_agents, cluster_ctas;
+    uint32_t launch; // id in global records
+    unsigned n_far;  // 0: the grid is too large for exact clocks between CTAs
+    bool race, bounds, count, one_cluster;
+    pthread_mutex_t lock; // guards free_ctas and the table below
+    struct vg_chk_cta *free_ctas;
+    struct vg_gsync { // words of global memory that were accessed atomically
+        uint64_t addr;
+        struct vg_vc vc;
+        struct vg_gsync *next;
+    } * *gsync;
+    unsigned n_gsync_buckets;
+};
+
+// A finding at the running instruction. lane -1: the whole warp.
+#define VG_FIND(w, lane_, kind_, ...) \
+    do { \
+        struct vg_where where_; \
+        vg_where_now((w), (lane_), &where_); \
+        vg_finding((kind_), &where_, __VA_ARGS__); \
+    } while (0)
+
+void *vg_chk_alloc(size_t n, size_t size); // zeroed; aborts when out of memory
+
+// ---- vector clocks (race.c) ----
+void vg_vc_init(struct vg_vc *v);
+void vg_vc_free(struct vg_vc *v);
+void vg_vc_clear(struct vg_chk_grid *g, struct vg_vc *v); // forgets what was published
+// Publishes what the warp knows, then moves its clock on.
+void vg_vc_release(struct vg_warp *w, struct vg_vc *v);
+void vg_vc_acquire(struct vg_warp *w, const struct vg_vc *v);
+// Publishes an asynchronous write of CTA c at this clock (already in generic order for acquirers).
+void vg_vc_async(struct vg_chk_cta *c, struct vg_vc *v, uint32_t clock);
+void vg_clock_tick(struct vg_warp *w);
+
+// ---- shared-memory records (race.c); nothing happens when races are off ----
+// words of lane: [off, off + bytes). Findings are reported; the access goes on.
+void vg_race_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t off[32], uint32_t mask,
+                    unsigned bytes, enum vg_access kind);
+// One range by one lane: lane -1: all lanes of the warp together.
+void vg_race_range(struct vg_warp *w, struct vg_cta *target, uint32_t off, uint32_t bytes, int lane,
+                   enum vg_access kind);
+// Check only, of a write to come (TMA at issue): leaves no record.
+void vg_race_range_check_write(struct vg_warp *w, struct vg_cta *target, uint32_t off,
+                               uint32_t bytes, int lane);
+// Asynchronous write delivered to [off, off + bytes) at the clock of vg_async_tick.
+void vg_race_async_write(struct vg_chk_cta *c, uint32_t off, uint32_t bytes, uint32_t clock);
+uint32_t vg_async_tick(struct vg_chk_cta *c);
+// The asynchronous proxy is about to read the range on behalf of w: ordered, and fenced? `what`
+// names the reader in findings. One finding at most. Leaves a read record.
+void vg_race_async_read(struct vg_warp *w, struct vg_cta *target, uint32_t off, uint32_t bytes,
+                        const char *what);
+void vg_sync_fence_proxy_async(struct vg_warp *w);
+
+// ---- global records (grace.c) ----
+void vg_race_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, unsigned bytes,
+                    enum vg_access kind);
+void vg_race_global_range(struct vg_warp *w, uint64_t addr, uint64_t bytes, int lane,
+                          enum vg_access kind);
+uint32_t vg_race_launch_id(void);
+
+// ---- shadow of ranges (check.c) ----
+// false: not all addressable; the finding is reported. what: "cp.async source".
+bool vg_range_global(struct vg_warp *w, int lane, uint64_t addr, uint64_t bytes, bool write,
+                     const char *what);
+bool vg_range_shared(struct vg_warp *w, int lane, struct vg_cta *t, uint32_t off, uint32_t bytes,
+                     bool write, const char *what);
+uint8_t *vg_shadow_global(uint64_t addr);                   // NULL: no arena
+void vg_shadow_pending(uint8_t *s, uint32_t bytes);         // sets PENDING
+void vg_shadow_delivered(uint8_t *s, uint32_t bytes);       // clears PENDING, sets INIT
+void vg_shadow_reader(uint8_t *s, uint32_t bytes, int add); // +1 or -1 on the reader count
+
+// ---- async engine's part of the life cycle (async.c) ----
+void vg_async_open(struct vg_cta *c);
+void vg_async_exit(struct vg_cta *c);
+void vg_async_close(struct vg_cta *c);
+void vg_async_describe(struct vg_cta *c, char *buf, size_t n);
+
+#endif
