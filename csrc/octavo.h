@@ -76,7 +76,11 @@ struct oct_engine_options {
     int32_t max_num_batched_tokens; /* rows per step, all requests together; 0: 512 */
     int64_t
         kv_cache_bytes; /* 0: one request of max_model_len and some room, at most 40 % of memory */
-    oct_progress_fn progress; /* NULL: none */
+    const char *chat_template;      /* the text of a chat template in place of the model's; NULL */
+    const char *chat_template_name; /* the one of the model's named templates to use; NULL:
+                                       "tool_use" for a conversation with tools if there is one,
+                                       else "default" */
+    oct_progress_fn progress;       /* NULL: none */
     void *progress_user;
 };
 #define OCT_ENGINE_OPTIONS_INIT \
@@ -222,10 +226,18 @@ OCT_API OCT_CHECKED oct_status oct_engine_tokenize(const oct_engine *e, const ch
 OCT_API OCT_CHECKED oct_status oct_engine_detokenize(const oct_engine *e, const int32_t *ids,
                                                      size_t n, bool keep_special, char **text,
                                                      size_t *len);
-/* Renders the model's chat template. messages_json: a JSON list of {role, content, ...}; vars_json:
- * a JSON object with more variables (tools, add_generation_prompt: default true, ...), or NULL.
- * *prompt is the text to tokenize with OCT_TOKENIZE_SPECIAL; given away. OCT_E_UNSUPPORTED if the
- * model has no template. */
+/* The prompt of a conversation: the chat template renders it, the tokenizer makes ids of that.
+ * messages_json: a JSON list of {role, content, ...}; vars_json: a JSON object with more variables
+ * (tools, add_generation_prompt: default true, ...), or NULL. Special tokens come of the template
+ * alone: one that is spelled in messages or variables stays text, in earlier answers too; added
+ * tokens that are not special (<think>) keep their ids. *ids [*n] is given away: oct_buffer_free.
+ * OCT_E_UNSUPPORTED if the model has no template. Safe from any thread. */
+OCT_API OCT_CHECKED oct_status oct_engine_chat_tokens(const oct_engine *e,
+                                                      const char *messages_json,
+                                                      const char *vars_json, int32_t **ids,
+                                                      size_t *n);
+/* The same prompt as text, to look at: from the text nobody can tell any more what the template
+ * wrote and what a user. Given away. */
 OCT_API OCT_CHECKED oct_status oct_engine_chat_prompt(const oct_engine *e,
                                                       const char *messages_json,
                                                       const char *vars_json, char **prompt,

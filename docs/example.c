@@ -17,19 +17,14 @@ static void on_event(void *user, const struct oct_event *ev)
 
 static oct_status answer(oct_engine *e, const char *question)
 {
-    char messages[1024], *prompt;
+    char messages[1024];
     int32_t *ids;
-    size_t len, n, active = 1;
+    size_t n, active = 1;
     uint64_t id;
     oct_status st, ended = OCT_OK;
     (void)snprintf(messages, sizeof messages, "[{\"role\": \"user\", \"content\": \"%s\"}]",
                    question);
-    if ((st = oct_engine_chat_prompt(e, messages, NULL, &prompt, &len)) != OCT_OK) {
-        return st;
-    }
-    st = oct_engine_tokenize(e, prompt, len, OCT_TOKENIZE_SPECIAL, &ids, &n);
-    oct_buffer_free(prompt);
-    if (st != OCT_OK) {
+    if ((st = oct_engine_chat_tokens(e, messages, NULL, &ids, &n)) != OCT_OK) {
         return st;
     }
     struct oct_sampling sampling = OCT_SAMPLING_INIT;

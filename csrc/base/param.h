@@ -18,6 +18,7 @@
     X(RUN,      "run")             \
     X(INFO,     "info")            \
     X(TOKENIZE, "tokenize")        \
+    X(TEMPLATE, "template")        \
     X(VERSION,  "version")         \
     X(HELP,     "help")
 // clang-format on
@@ -62,7 +63,7 @@ enum oct_param_group {
 // clang-format off
 #define OCT_PARAMS(X)                                                                             \
     X(MODEL, "model", 'm', STRING, NULL, NULL, "the first argument", MODEL,                       \
-      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE, "PATH",                                      \
+      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "PATH",                   \
       "the model: a Hugging Face directory or a .gguf file")                                      \
     X(DTYPE, "dtype", 0, CHOICE, NULL, "auto", NULL, MODEL, OCT_CMD_RUN | OCT_CMD_INFO,           \
       "auto|bfloat16|float32",                                                                    \
@@ -85,6 +86,12 @@ enum oct_param_group {
       "the prompt; - reads it from standard input")                                               \
     X(SYSTEM, "system", 0, STRING, NULL, NULL, "what the chat template does without one", PROMPT, \
       OCT_CMD_RUN, "TEXT", "the system message")                                                  \
+    X(CHAT_TEMPLATE, "chat-template", 0, STRING, NULL, NULL, "the model's own", PROMPT,           \
+      OCT_CMD_RUN | OCT_CMD_TEMPLATE, "FILE",                                                     \
+      "a chat template to use: a file, the template itself, or the name of one of the model's")   \
+    X(VARS, "vars", 0, STRING, NULL, NULL, "none", PROMPT, OCT_CMD_TEMPLATE, "JSON",              \
+      "a JSON object of more variables: tools, documents, add_generation_prompt, bos_token, "     \
+      "enable_thinking and what else the template knows; @FILE reads it from a file")             \
     X(RAW, "raw", 0, BOOL, NULL, "false", NULL, PROMPT, OCT_CMD_RUN, "",                          \
       "continue the text as it is: no chat template; special tokens may be written in it, and "   \
       "what the tokenizer puts in front of a text is added")                                      \
@@ -125,17 +132,18 @@ enum oct_param_group {
       "add what the tokenizer adds around a prompt")                                              \
                                                                                                   \
     X(JSON, "json", 0, BOOL, NULL, "false", NULL, OUTPUT,                                         \
-      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE, "", "print one JSON object for each result") \
+      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "",                       \
+      "print one JSON object for each result")                                                    \
     X(STATS, "stats", 0, BOOL, NULL, "true", NULL, OUTPUT, OCT_CMD_RUN, "",                       \
       "print speeds on standard error after each answer")                                         \
     X(VERBOSE, "verbose", 'v', BOOL, NULL, "false", NULL, OUTPUT,                                 \
-      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE, "",                                          \
+      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "",                       \
       "say more on standard error: memory, threads, sandbox")                                     \
                                                                                                   \
     X(THREADS, "threads", 't', INT, "[1, 1024]", NULL, "one for each core it may use", PROCESS,   \
       OCT_CMD_RUN, "N", "CPU threads")                                                            \
     X(SANDBOX, "sandbox", 0, BOOL, NULL, "true", NULL, PROCESS,                                   \
-      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE, "",                                          \
+      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "",                       \
       "before the model is read give up what a bad model file could misuse: other files, "        \
       "programs, the network")                                                                    \
                                                                                                   \

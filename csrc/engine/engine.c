@@ -23,11 +23,8 @@ static oct_status load(struct oct_engine *e, const struct oct_engine_options *o)
     OCT_TRY_GOTO(oct_source_open(o->model_path, &src), st, done);
     OCT_TRY_GOTO(oct_config_load(src, &e->cfg), st, done);
     OCT_TRY_GOTO(oct_vocab_load(src, &e->cfg, &e->vocab), st, done);
-    if (e->vocab->chat_template) {
-        OCT_TRY_GOTO(oct_template_compile(e->vocab->chat_template, strlen(e->vocab->chat_template),
-                                          &e->chat),
-                     st, done);
-    }
+    OCT_TRY_GOTO(oct_chat_init(&e->chat, e->vocab, o->chat_template, o->chat_template_name), st,
+                 done);
     OCT_TRY_GOTO(oct_cpu_open(o->n_threads, &e->dev), st, done);
     OCT_TRY_GOTO(oct_plan_make(&e->cfg, o, e->dev->memory_bytes, &e->plan), st, done);
     e->n_vocab = oct_tokenizer_n_tokens(e->vocab->tokenizer);
@@ -148,7 +145,7 @@ void oct_engine_close(oct_engine *e)
     oct_exec_deinit(&e->exec);
     oct_model_destroy(e->model);
     oct_dev_close(e->dev);
-    oct_template_destroy(e->chat);
+    oct_chat_deinit(&e->chat);
     oct_vocab_destroy(e->vocab);
     oct_free(e);
 }

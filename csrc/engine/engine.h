@@ -5,9 +5,9 @@
 #ifndef OCT_ENGINE_ENGINE_H
 #define OCT_ENGINE_ENGINE_H
 
+#include "engine/chat.h"
 #include "engine/exec.h"
 #include "engine/kv.h"
-#include "text/chat.h"
 
 /* Sees the logits of every row of a step, before sampling: request, absolute position, fp32 [n].
  * For tests against a reference; slows the engine to max_num_seqs rows per step. */
@@ -18,7 +18,7 @@ struct oct_engine {
     struct oct_model_config cfg;
     struct oct_plan plan;
     struct oct_vocab *vocab;
-    struct oct_template *chat; /* NULL: the model has none */
+    struct oct_chat chat;
     struct oct_device *dev;
     struct oct_model *model;
     struct oct_exec exec;

@@ -10,7 +10,6 @@
 enum {
     MAX_TOKENIZER_BYTES = 128 << 20, /* the largest in use has 33 MB */
     MAX_CONFIG_BYTES = 16 << 20,
-    MAX_TEMPLATE_BYTES = 1 << 20,
 };
 
 /* Tokens that end a turn in the templates of models whose files name another end token. */
@@ -28,21 +27,6 @@ static oct_status copy(const char *what, const char *text, size_t len, char **ou
     oct_free(*out);
     *out = p;
     return OCT_OK;
-}
-
-/* A template is handed on as a C string. */
-static oct_status copy_template(const struct oct_source *s, const char *where, const char *text,
-                                size_t len, char **out)
-{
-    if (len > MAX_TEMPLATE_BYTES) {
-        return OCT_FAIL(OCT_E_LIMIT, "%s: %s has %zu bytes; a chat template may have %d", s->path,
-                        where, len, MAX_TEMPLATE_BYTES);
-    }
-    if (memchr(text, '\0', len)) {
-        return OCT_FAIL(OCT_E_FORMAT, "%s: %s has a NUL byte inside; it is no chat template",
-                        s->path, where);
-    }
-    return copy(where, text, len, out);
 }
 
 /* ---- Hugging Face ---- */
@@ -65,58 +49,22 @@ static oct_status slurp_in(const struct oct_source *s, const char *name, size_t 
     return st;
 }
 
-static oct_status wrong_key(const struct oct_source *s, const char *key, const char *wanted)
+oct_status oct_vocab_token_text(const char *dir, const json_t *tokenizer_config, const char *key,
+                                char **out, bool *said)
 {
-    return OCT_FAIL(OCT_E_FORMAT, "%s/tokenizer_config.json: key \"%s\" is not %s", s->path, key,
-                    wanted);
-}
-
-/* "bos_token": a string, an object with "content", or null. *said: the key is there. */
-static oct_status token_text(const struct oct_source *s, const char *key, char **out, bool *said)
-{
-    const json_t *v = json_object_get(s->tokenizer_config, key);
+    const json_t *v = json_object_get(tokenizer_config, key);
     *said = v != NULL;
     if (!v || json_is_null(v)) {
         return OCT_OK;
     }
     const json_t *text = json_is_object(v) ? json_object_get(v, "content") : v;
     if (!json_is_string(text)) {
-        return wrong_key(s, key, "a string or an object with \"content\"");
+        return OCT_FAIL(OCT_E_FORMAT,
+                        "%s/tokenizer_config.json: key \"%s\" is not a string or an object with "
+                        "\"content\"",
+                        dir, key);
     }
     return copy(key, json_string_value(text), json_string_length(text), out);
-}
-
-/* "chat_template": a string, or a list of {"name", "template"} of which "default" is taken, or the
- * only one. */
-static oct_status config_template(const struct oct_source *s, char **out)
-{
-    static const char key[] = "chat_template";
-    static const char where[] = "\"chat_template\" in tokenizer_config.json";
-    const json_t *v = json_object_get(s->tokenizer_config, key);
-    if (!v || json_is_null(v)) {
-        return OCT_OK;
-    }
-    if (json_is_string(v)) {
-        return copy_template(s, where, json_string_value(v), json_string_length(v), out);
-    }
-    if (!json_is_array(v)) {
-        return wrong_key(s, key, "a string or a list of named templates");
-    }
-    const json_t *chosen = NULL;
-    for (size_t i = 0; i < json_array_size(v); i++) {
-        const json_t *one = json_array_get(v, i);
-        const char *name = json_string_value(json_object_get(one, "name"));
-        const json_t *text = json_object_get(one, "template");
-        if (!name || !json_is_string(text)) {
-            return wrong_key(s, key, "a list of objects with \"name\" and \"template\"");
-        }
-        if (json_array_size(v) == 1 || !strcmp(name, "default")) {
-            chosen = text;
-        }
-    }
-    return chosen
-               ? copy_template(s, where, json_string_value(chosen), json_string_length(chosen), out)
-               : OCT_OK;
 }
 
 /* Special tokens' pieces are their text. */
@@ -132,8 +80,8 @@ static oct_status text_of_id(const struct oct_tokenizer *t, int32_t id, char **o
 
 static oct_status load_hf(const struct oct_source *s, struct oct_vocab *v)
 {
-    char *json = NULL, *config = NULL, *jinja = NULL;
-    size_t json_len, config_len, jinja_len;
+    char *json = NULL, *config = NULL;
+    size_t json_len, config_len;
     bool said_bos, said_eos;
     oct_status st;
     OCT_TRY_GOTO(slurp_in(s, "tokenizer.json", MAX_TOKENIZER_BYTES, &json, &json_len), st, done);
@@ -151,8 +99,12 @@ static oct_status load_hf(const struct oct_source *s, struct oct_vocab *v)
         oct_error_prefix("%s", s->path);
         goto done;
     }
-    OCT_TRY_GOTO(token_text(s, "bos_token", &v->bos_text, &said_bos), st, done);
-    OCT_TRY_GOTO(token_text(s, "eos_token", &v->eos_text, &said_eos), st, done);
+    OCT_TRY_GOTO(
+        oct_vocab_token_text(s->path, s->tokenizer_config, "bos_token", &v->bos_text, &said_bos),
+        st, done);
+    OCT_TRY_GOTO(
+        oct_vocab_token_text(s->path, s->tokenizer_config, "eos_token", &v->eos_text, &said_eos),
+        st, done);
     if (!said_bos) {
         OCT_TRY_GOTO(text_of_id(v->tokenizer, oct_tokenizer_bos(v->tokenizer), &v->bos_text), st,
                      done);
@@ -161,14 +113,10 @@ static oct_status load_hf(const struct oct_source *s, struct oct_vocab *v)
         OCT_TRY_GOTO(text_of_id(v->tokenizer, oct_tokenizer_eos(v->tokenizer), &v->eos_text), st,
                      done);
     }
-    OCT_TRY_GOTO(slurp_in(s, "chat_template.jinja", MAX_TEMPLATE_BYTES, &jinja, &jinja_len), st,
-                 done);
-    st = jinja ? copy_template(s, "chat_template.jinja", jinja, jinja_len, &v->chat_template)
-               : config_template(s, &v->chat_template);
+    st = oct_templates_load_hf(s->path, s->tokenizer_config, &v->templates);
 done:
     oct_free(json);
     oct_free(config);
-    oct_free(jinja);
     return st;
 }
 
@@ -346,7 +294,6 @@ static oct_status load_gguf(const struct oct_source *s, struct oct_vocab *v)
 {
     struct lists l = {0};
     struct oct_tokenizer_gguf g = {0};
-    struct oct_gguf_str text = {0};
     oct_status st;
     OCT_TRY_GOTO(fill_gguf(s, &l, &g), st, done);
     st = oct_tokenizer_from_gguf(&g, &v->tokenizer);
@@ -362,11 +309,7 @@ static oct_status load_gguf(const struct oct_source *s, struct oct_vocab *v)
         OCT_TRY_GOTO(copy("a token's text", g.tokens[g.eos], g.token_lens[g.eos], &v->eos_text), st,
                      done);
     }
-    OCT_TRY_GOTO(gguf_text(s, "tokenizer.chat_template", &text), st, done);
-    if (text.data && text.len > 0) {
-        st =
-            copy_template(s, "\"tokenizer.chat_template\"", text.data, text.len, &v->chat_template);
-    }
+    st = oct_templates_load_gguf(s->path, s->gguf, &v->templates);
 done:
     oct_free(l.tokens);
     oct_free(l.token_lens);
@@ -393,16 +336,26 @@ static void add_stop(struct oct_vocab *v, int32_t id)
     v->stop_tokens[v->n_stop_tokens++] = id;
 }
 
+static bool is_written(const struct oct_templates *t, const char *text)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        if (strstr(t->item[i].text, text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void collect_stops(const struct oct_model_config *c, struct oct_vocab *v)
 {
     for (int32_t i = 0; i < c->n_stop_tokens; i++) {
         add_stop(v, c->stop_tokens[i]);
     }
     add_stop(v, oct_tokenizer_eos(v->tokenizer));
-    for (size_t i = 0; v->chat_template && i < sizeof turn_ends / sizeof turn_ends[0]; i++) {
+    for (size_t i = 0; i < sizeof turn_ends / sizeof turn_ends[0]; i++) {
         const int32_t id = oct_tokenizer_find(v->tokenizer, turn_ends[i], strlen(turn_ends[i]));
         if (id >= 0 && id != oct_tokenizer_bos(v->tokenizer) &&
-            oct_tokenizer_is_special(v->tokenizer, id) && strstr(v->chat_template, turn_ends[i])) {
+            oct_tokenizer_is_special(v->tokenizer, id) && is_written(&v->templates, turn_ends[i])) {
             add_stop(v, id);
         }
     }
@@ -427,6 +380,8 @@ oct_status oct_vocab_load(const struct oct_source *s, const struct oct_model_con
         goto fail;
     }
     collect_stops(c, v);
+    const int usual = oct_templates_pick(&v->templates, NULL, false);
+    v->chat_template = usual < 0 ? NULL : v->templates.item[usual].text;
     *out = v;
     return OCT_OK;
 fail:
@@ -440,7 +395,7 @@ void oct_vocab_destroy(struct oct_vocab *v)
         return;
     }
     oct_tokenizer_destroy(v->tokenizer);
-    oct_free(v->chat_template);
+    oct_templates_deinit(&v->templates);
     oct_free(v->bos_text);
     oct_free(v->eos_text);
     oct_free(v);

@@ -245,17 +245,19 @@ static oct_status finish_text_output(struct oct_asker *k, const struct oct_answe
     return OCT_OK;
 }
 
-oct_status oct_answer(struct oct_asker *k, const char *prompt, size_t len, struct oct_answer *a)
+oct_status oct_raw_prompt(const struct oct_asker *k, const char *text, size_t len, int32_t **ids,
+                          size_t *n)
+{
+    return oct_engine_tokenize(k->engine, text, len, OCT_TOKENIZE_SPECIAL | OCT_TOKENIZE_BOS_EOS,
+                               ids, n);
+}
+
+oct_status oct_answer(struct oct_asker *k, const int32_t *ids, size_t n, struct oct_answer *a)
 {
     *a = (struct oct_answer){0};
-    const unsigned flags = OCT_TOKENIZE_SPECIAL | (k->raw ? OCT_TOKENIZE_BOS_EOS : 0);
-    int32_t *ids;
-    size_t n;
-    OCT_TRY(oct_engine_tokenize(k->engine, prompt, len, flags, &ids, &n));
     if (k->json && k->sampling.n_logprobs >= 0) {
         a->logprobs = json_array();
         if (!a->logprobs) {
-            oct_buffer_free(ids);
             return oct_no_memory("JSON output", 1);
         }
     }
@@ -266,10 +268,8 @@ oct_status oct_answer(struct oct_asker *k, const char *prompt, size_t len, struc
     q.sampling = &k->sampling;
     q.on_event = on_event;
     q.user = &r;
-    oct_status st = oct_engine_submit(k->engine, &q, &r.id);
-    oct_buffer_free(ids);
-    OCT_TRY(st);
-    st = step_to_end(&r);
+    OCT_TRY(oct_engine_submit(k->engine, &q, &r.id));
+    const oct_status st = step_to_end(&r);
     if (k->out.closed) {
         return st;
     }

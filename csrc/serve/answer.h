@@ -29,11 +29,15 @@ struct oct_answer {
     int64_t submit_us, first_us, end_us;
 };
 
-/* Answers prompt[len]: with `raw` the text as it is, else the output of a chat template. The answer
- * is shown; *a is filled for whoever goes on with it, and belongs to the caller whatever is
- * returned (oct_answer_deinit). An answer ended by Ctrl-C is OCT_OK with OCT_FINISH_CANCELLED. */
-OCT_CHECKED oct_status oct_answer(struct oct_asker *k, const char *prompt, size_t len,
+/* Answers the prompt ids[n]. The answer is shown; *a is filled for whoever goes on with it, and
+ * belongs to the caller whatever is returned (oct_answer_deinit). An answer ended by Ctrl-C is
+ * OCT_OK with OCT_FINISH_CANCELLED. */
+OCT_CHECKED oct_status oct_answer(struct oct_asker *k, const int32_t *ids, size_t n,
                                   struct oct_answer *a);
+/* The ids of a text to be continued as it is (--raw): special tokens may be spelled in it. Given
+ * away (oct_buffer_free). */
+OCT_CHECKED oct_status oct_raw_prompt(const struct oct_asker *k, const char *text, size_t len,
+                                      int32_t **ids, size_t *n);
 void oct_answer_deinit(struct oct_answer *a);
 
 #endif

@@ -72,16 +72,18 @@ static oct_status ask(struct loop *l, const char *text, size_t len)
 {
     struct oct_asker *k = l->asker;
     struct oct_answer a = {0};
-    struct oct_buf prompt = {0};
+    int32_t *ids = NULL;
+    size_t n;
     oct_status st;
     OCT_TRY(oct_input_check_utf8("the message", text, len));
     if (k->raw) {
-        st = oct_answer(k, text, len, &a);
+        OCT_TRY(oct_raw_prompt(k, text, len, &ids, &n));
+        st = oct_answer(k, ids, n, &a);
         goto done;
     }
     OCT_TRY(oct_conversation_add(&l->conversation, "user", text, len));
-    OCT_TRY_GOTO(oct_conversation_prompt(&l->conversation, k->engine, &prompt), st, forget);
-    OCT_TRY_GOTO(oct_answer(k, prompt.data, prompt.len, &a), st, forget);
+    OCT_TRY_GOTO(oct_conversation_prompt(&l->conversation, k->engine, &ids, &n), st, forget);
+    OCT_TRY_GOTO(oct_answer(k, ids, n, &a), st, forget);
     st = oct_conversation_add(&l->conversation, "assistant", a.text.data ? a.text.data : "",
                               a.text.len);
     goto done;
@@ -89,7 +91,7 @@ forget:
     oct_conversation_drop(&l->conversation);
 done:
     oct_answer_deinit(&a);
-    oct_buf_free(&prompt);
+    oct_buffer_free(ids);
     return st;
 }
 

@@ -34,6 +34,13 @@ const struct oct_command oct_commands[OCT_N_COMMANDS] = {
          "The text is the argument, else what comes on standard input. Each line shows an id and "
          "the bytes it stands for; the counts go to standard error.",
          2, oct_command_tokenize},
+    [OCT_CMD_BIT_TEMPLATE] =
+        {OCT_CMD_BIT_TEMPLATE, "[MODEL] < MESSAGES.json",
+         "show the text that a chat template makes of a conversation",
+         "The messages come on standard input, as a JSON list of {\"role\", \"content\"} and what "
+         "else the template knows. Of the model only its templates are read; with a template of "
+         "your own no model is needed. The text is written as it is, without a newline at its end.",
+         1, oct_command_template},
     [OCT_CMD_BIT_VERSION] = {OCT_CMD_BIT_VERSION, "", "print the version", NULL, 0,
                              oct_command_version},
     [OCT_CMD_BIT_HELP] = {OCT_CMD_BIT_HELP, "[COMMAND]", "print this help, or that of a command",

@@ -38,6 +38,7 @@ extern const struct oct_command oct_commands[OCT_N_COMMANDS]; /* indexed by bit 
 enum oct_exit oct_command_run(const struct oct_params *p);
 enum oct_exit oct_command_info(const struct oct_params *p);
 enum oct_exit oct_command_tokenize(const struct oct_params *p);
+enum oct_exit oct_command_template(const struct oct_params *p);
 enum oct_exit oct_command_version(const struct oct_params *p);
 enum oct_exit oct_command_help(const struct oct_params *p);
 

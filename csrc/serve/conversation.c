@@ -55,17 +55,13 @@ const char *oct_conversation_system(const struct oct_conversation *c)
 }
 
 oct_status oct_conversation_prompt(const struct oct_conversation *c, const oct_engine *e,
-                                   struct oct_buf *out)
+                                   int32_t **ids, size_t *n)
 {
     struct oct_buf messages = {0};
-    char *prompt = NULL;
-    size_t len;
-    oct_status st;
-    OCT_TRY_GOTO(oct_json_append(&messages, c->messages, JSON_COMPACT), st, done);
-    OCT_TRY_GOTO(oct_engine_chat_prompt(e, messages.data, NULL, &prompt, &len), st, done);
-    OCT_TRY_GOTO(oct_buf_append(out, prompt, len), st, done);
-done:
-    oct_buffer_free(prompt);
+    oct_status st = oct_json_append(&messages, c->messages, JSON_COMPACT);
+    if (st == OCT_OK) {
+        st = oct_engine_chat_tokens(e, messages.data, NULL, ids, n);
+    }
     oct_buf_free(&messages);
     return st;
 }

@@ -24,8 +24,8 @@ void oct_conversation_drop(struct oct_conversation *c);
 /* The system message, or NULL; borrowed until the next call. */
 const char *oct_conversation_system(const struct oct_conversation *c);
 
-/* The text to answer, appended to out. */
+/* The ids to answer; given away (oct_buffer_free). */
 OCT_CHECKED oct_status oct_conversation_prompt(const struct oct_conversation *c,
-                                               const oct_engine *e, struct oct_buf *out);
+                                               const oct_engine *e, int32_t **ids, size_t *n);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "serve/answer.h"
 #include "serve/chat_loop.h"
+#include "serve/chat_template.h"
 #include "serve/conversation.h"
 #include "serve/format.h"
 #include "serve/interrupt.h"
@@ -19,7 +20,8 @@ static bool on_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
     return !oct_interrupt_pending();
 }
 
-static oct_status open_engine(const struct oct_params *p, const char *path, oct_engine **out)
+static oct_status open_engine(const struct oct_params *p, const char *path,
+                              const struct oct_chat_template *chat, oct_engine **out)
 {
     struct oct_progress progress;
     struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
@@ -30,6 +32,8 @@ static oct_status open_engine(const struct oct_params *p, const char *path, oct_
     o.max_num_seqs = 1;
     o.max_num_batched_tokens = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_BATCHED_TOKENS, 0);
     o.kv_cache_bytes = oct_param_int(p, OCT_P_KV_CACHE_BYTES, 0);
+    o.chat_template = chat->text;
+    o.chat_template_name = chat->name;
     o.progress = on_progress;
     o.progress_user = &progress;
     oct_progress_init(&progress);
@@ -71,6 +75,10 @@ static oct_status check_flags(const struct oct_params *p)
         return OCT_FAIL(OCT_E_ARG, "--system needs the chat template that --raw leaves out; give "
                                    "one of the two");
     }
+    if (oct_param_is_set(p, OCT_P_CHAT_TEMPLATE) && oct_param_bool(p, OCT_P_RAW)) {
+        return OCT_FAIL(OCT_E_ARG, "--raw leaves out the template that --chat-template gives; give "
+                                   "one of the two");
+    }
     if (system) {
         OCT_TRY(oct_input_check_utf8("--system", system, strlen(system)));
     }
@@ -107,11 +115,12 @@ static oct_status pick_mode(struct oct_asker *k, const char *system)
         return OCT_OK;
     }
     struct oct_conversation probe = {0};
-    struct oct_buf prompt = {0};
+    int32_t *ids = NULL;
+    size_t n;
     oct_status st;
     OCT_TRY_GOTO(oct_conversation_begin(&probe, NULL), st, done);
     OCT_TRY_GOTO(oct_conversation_add(&probe, "user", "-", 1), st, done);
-    st = oct_conversation_prompt(&probe, k->engine, &prompt);
+    st = oct_conversation_prompt(&probe, k->engine, &ids, &n);
     if (st == OCT_E_UNSUPPORTED) {
         if (system) {
             goto done; /* a system message would be lost without a word */
@@ -123,7 +132,7 @@ static oct_status pick_mode(struct oct_asker *k, const char *system)
     st = OCT_OK; /* whatever else is wrong shows, with its own sentence, when it matters */
 done:
     oct_conversation_deinit(&probe);
-    oct_buf_free(&prompt);
+    oct_buffer_free(ids);
     return st;
 }
 
@@ -131,21 +140,22 @@ static oct_status answer_once(struct oct_asker *k, const char *system, const str
                               oct_finish *finish)
 {
     struct oct_conversation c = {0};
-    struct oct_buf prompt = {0};
     struct oct_answer a = {0};
+    int32_t *ids = NULL;
+    size_t n = 0;
     oct_status st;
     if (k->raw) {
-        OCT_TRY_GOTO(oct_buf_append(&prompt, text->data, text->len), st, done);
+        OCT_TRY_GOTO(oct_raw_prompt(k, text->data, text->len, &ids, &n), st, done);
     } else {
         OCT_TRY_GOTO(oct_conversation_begin(&c, system), st, done);
         OCT_TRY_GOTO(oct_conversation_add(&c, "user", text->data, text->len), st, done);
-        OCT_TRY_GOTO(oct_conversation_prompt(&c, k->engine, &prompt), st, done);
+        OCT_TRY_GOTO(oct_conversation_prompt(&c, k->engine, &ids, &n), st, done);
     }
-    st = oct_answer(k, prompt.data, prompt.len, &a);
+    st = oct_answer(k, ids, n, &a);
     *finish = a.finish;
 done:
     oct_conversation_deinit(&c);
-    oct_buf_free(&prompt);
+    oct_buffer_free(ids);
     oct_answer_deinit(&a);
     return st;
 }
@@ -176,6 +186,7 @@ enum oct_exit oct_command_run(const struct oct_params *p)
     bool conversation;
     oct_finish finish = OCT_FINISH_NONE;
     struct oct_buf text = {0};
+    struct oct_chat_template chat = {0};
     struct oct_asker k = {.sampling = sampling_of(p),
                           .raw = oct_param_bool(p, OCT_P_RAW),
                           .json = oct_param_bool(p, OCT_P_JSON),
@@ -184,12 +195,13 @@ enum oct_exit oct_command_run(const struct oct_params *p)
     oct_output_init(&k.out, 1);
     OCT_TRY_GOTO(oct_command_model(p, &path, &next), st, done);
     OCT_TRY_GOTO(check_flags(p), st, done);
+    OCT_TRY_GOTO(oct_chat_template_read(p, &chat), st, done);
     OCT_TRY_GOTO(read_prompt(p, &text, &conversation), st, done);
     /* One Ctrl-C ends an answer; the next ends the program, which in a conversation must not come
      * of being pressed twice. */
     oct_interrupt_install(conversation ? 3 : 2);
     oct_command_sandbox(p, path);
-    OCT_TRY_GOTO(open_engine(p, path, &k.engine), st, done);
+    OCT_TRY_GOTO(open_engine(p, path, &chat, &k.engine), st, done);
     k.load_us = load_time_us(k.engine);
     if (oct_param_bool(p, OCT_P_VERBOSE)) {
         tell_engine(k.engine);
@@ -199,6 +211,7 @@ enum oct_exit oct_command_run(const struct oct_params *p)
 done:
     oct_engine_close(k.engine);
     oct_buf_free(&text);
+    oct_chat_template_free(&chat);
     if (st == OCT_E_CANCELLED && oct_interrupt_pending()) { /* while loading: no need to say it */
         oct_output_deinit(&k.out);
         return OCT_EXIT_INTERRUPTED;

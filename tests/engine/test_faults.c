@@ -37,7 +37,8 @@ static oct_status whole_life(const char *path, struct run_answer *a)
                                     &prompt, &len);
     }
     if (st == OCT_OK) {
-        st = oct_engine_tokenize(e, prompt, len, OCT_TOKENIZE_SPECIAL, &ids, &n);
+        st = oct_engine_chat_tokens(e, "[{\"role\": \"user\", \"content\": \"Hi there\"}]", NULL,
+                                    &ids, &n);
     }
     if (st == OCT_OK) {
         r.prompt = ids;

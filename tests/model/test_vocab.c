@@ -96,7 +96,7 @@ Test(vocab, the_chat_template_is_found_where_it_may_stand)
         {"{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"a\"},"
          "{\"name\":\"default\",\"template\":\"b\"}]}",
          NULL, "b"},
-        {"{\"chat_template\":[{\"name\":\"x\",\"template\":\"a\"}]}", NULL, "a"},
+        {"{\"chat_template\":[{\"name\":\"x\",\"template\":\"a\"}]}", NULL, NULL},
         {"{\"chat_template\":[{\"name\":\"x\",\"template\":\"a\"},"
          "{\"name\":\"y\",\"template\":\"b\"}]}",
          NULL, NULL},
