@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // cta.h - one running CTA, its cluster and its grid; the shared-memory address map.
 //
-// A 32-bit shared address: 0x400 + offset in the CTA's own window; (rank + 1) << 24 | 0x400 + offset
-// for the CTA of that rank in the cluster (mapa). Generic: vg_window + shared address; local memory
-// follows at vg_window + VG_WINDOW_LOCAL. The window is reserved, so no pointer of the host is in it.
+// A 32-bit shared address: 0x400 + offset in the CTA's own window; (rank + 1) << 24 | 0x400 +
+// offset for the CTA of that rank in the cluster (mapa). Generic: vg_window + shared address; local
+// memory follows at vg_window + VG_WINDOW_LOCAL. The window is reserved, so no pointer of the host
+// is in it.
 #ifndef VG_CTA_H
 #define VG_CTA_H
 
@@ -28,13 +29,13 @@ enum { VG_SMEM_BASE = 0x400, VG_MAX_WARPS = 32, VG_MAX_CLUSTER = 16, VG_BARRIERS
 extern uint64_t vg_window; // host address of the reserved window
 
 struct vg_barrier {
-    unsigned expected;       // threads; 0: nobody has arrived yet
-    unsigned arrived;        // threads
-    uint64_t ticket;         // completed phases
-    uint32_t warps, waiting; // bit per warp: has arrived, will go on at completion
-    bool has_count;          // expected was given by the instruction
-    uint32_t red_popc, red_and, red_or;        // of the running phase
-    uint32_t out_popc, out_and, out_or;        // of the completed one
+    unsigned expected;                  // threads; 0: nobody has arrived yet
+    unsigned arrived;                   // threads
+    uint64_t ticket;                    // completed phases
+    uint32_t warps, waiting;            // bit per warp: has arrived, will go on at completion
+    bool has_count;                     // expected was given by the instruction
+    uint32_t red_popc, red_and, red_or; // of the running phase
+    uint32_t out_popc, out_and, out_or; // of the completed one
 };
 
 struct vg_cta {
@@ -59,8 +60,8 @@ struct vg_cta {
 struct vg_cluster {
     struct vg_cta *cta[VG_MAX_CLUSTER];
     unsigned n, id[3];
-    unsigned arrived;  // threads at barrier.cluster in this phase
-    uint64_t phase;    // completed phases
+    unsigned arrived; // threads at barrier.cluster in this phase
+    uint64_t phase;   // completed phases
 };
 
 struct vg_grid {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // decode.h - from PTX instructions to ops that the interpreter runs: handler, rows, immediates.
 // Registers are rows of 32 lanes: 32-bit rows (of .pred-less types up to 32 bits, upper bits zero),
-// 64-bit rows, predicate rows (one uint32_t mask each). Immediates are rows too, filled once, so every
-// source operand is just a row. A .b128 register is two consecutive 64-bit rows (low, high).
+// 64-bit rows, predicate rows (one uint32_t mask each). Immediates are rows too, filled once, so
+// every source operand is just a row. A .b128 register is two consecutive 64-bit rows (low, high).
 #ifndef VG_DECODE_H
 #define VG_DECODE_H
 
@@ -13,11 +13,11 @@ struct vg_op;
 
 // What a handler answers. The handler sees only lanes of mask (never 0).
 enum vg_step {
-    VG_STEP_DONE,   // go on with the next op
-    VG_STEP_BLOCK,  // not now: call me again later with the same lanes (or more)
-    VG_STEP_FAULT,  // the launch fails; the finding is already reported
-    VG_STEP_JUMP,   // the handler has set pcs (control flow; executor's own ops only)
-    VG_STEP_YIELD   // done, and let other warps run (nanosleep, failed try_wait)
+    VG_STEP_DONE,  // go on with the next op
+    VG_STEP_BLOCK, // not now: call me again later with the same lanes (or more)
+    VG_STEP_FAULT, // the launch fails; the finding is already reported
+    VG_STEP_JUMP,  // the handler has set pcs (control flow; executor's own ops only)
+    VG_STEP_YIELD  // done, and let other warps run (nanosleep, failed try_wait)
 };
 typedef int (*vg_fn)(struct vg_warp *w, const struct vg_op *op, uint32_t mask);
 
@@ -44,8 +44,8 @@ enum {
 
 struct vg_op {
     vg_fn fn;
-    uint32_t guard;     // predicate row (VG_P_TRUE: none)
-    uint32_t guard_xor; // 0, or ~0: negated
+    uint32_t guard;      // predicate row (VG_P_TRUE: none)
+    uint32_t guard_xor;  // 0, or ~0: negated
     uint32_t d, a, b, c; // rows; which file is the handler's knowledge
     uint32_t e, member;  // two more rows
     uint64_t imm;
@@ -54,10 +54,10 @@ struct vg_op {
     const struct ptx_inst *inst;
     const struct vg_use *uses;
     uint16_t n_uses, n_x;
-    uint8_t collect; // enum vg_collect
-    uint8_t count;   // enum vg_count: the instruction's class
+    uint8_t collect;                 // enum vg_collect
+    uint8_t count;                   // enum vg_count: the instruction's class
     uint8_t bytes, kind, flags, aux; // handler's own
-    bool checked;    // some use needs the definedness check at run time
+    bool checked;                    // some use needs the definedness check at run time
 };
 
 // Address operand: lane address = row (64 or 32 bits wide, zero extended) + offset.
@@ -75,13 +75,14 @@ struct vg_dec; // the program being made
 enum vg_decoded vg_tensor_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op);
 enum vg_decoded vg_async_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op);
 
-// Row of a source: register, immediate (made a constant row, truncated to 32 bits), variable address,
-// special register is not allowed. Of a destination: register or sink. Wrong width: fails the decode
-// (check vg_dec_failed once at the end) and returns a sink row.
+// Row of a source: register, immediate (made a constant row, truncated to 32 bits), variable
+// address, special register is not allowed. Of a destination: register or sink. Wrong width: fails
+// the decode (check vg_dec_failed once at the end) and returns a sink row.
 uint32_t vg_dec_r(struct vg_dec *dc, const struct ptx_operand *o);
 uint32_t vg_dec_d(struct vg_dec *dc, const struct ptx_operand *o);
 uint32_t vg_dec_p(struct vg_dec *dc, const struct ptx_operand *o); // not negated sources only
-uint32_t vg_dec_p2(struct vg_dec *dc, const struct ptx_operand *o); // second of "a|b": predicate row
+uint32_t vg_dec_p2(struct vg_dec *dc,
+                   const struct ptx_operand *o); // second of "a|b": predicate row
 uint32_t vg_dec_const32(struct vg_dec *dc, uint32_t value);
 uint32_t vg_dec_const64(struct vg_dec *dc, uint64_t value);
 struct vg_addr vg_dec_addr(struct vg_dec *dc, const struct ptx_operand *o); // PTX_O_ADDR, elem[0]

@@ -33,13 +33,13 @@ struct vg_kernel {
     const char *name;
     struct vg_module *module;
     uint32_t n_params;
-    const uint32_t *param_offset, *param_bytes; // [n_params]
-    uint32_t params_bytes;                      // size of the parameter block
-    uint32_t shared_bytes;                      // static
-    uint32_t const_bytes, local_bytes;          // of the module; per thread
-    uint32_t regs;                              // estimate, 32-bit registers per thread
+    const uint32_t *param_offset, *param_bytes;  // [n_params]
+    uint32_t params_bytes;                       // size of the parameter block
+    uint32_t shared_bytes;                       // static
+    uint32_t const_bytes, local_bytes;           // of the module; per thread
+    uint32_t regs;                               // estimate, 32-bit registers per thread
     uint32_t maxntid[3], reqntid[3], cluster[3]; // 0: not given
-    uint32_t max_threads;                       // per CTA, by maxntid or 1024
+    uint32_t max_threads;                        // per CTA, by maxntid or 1024
     uint32_t sm;
     bool talks; // CTAs may wait for each other
 };

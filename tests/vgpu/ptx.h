@@ -12,12 +12,36 @@
 enum ptx_type {
     PTX_NO_TYPE,
     PTX_PRED,
-    PTX_B8, PTX_B16, PTX_B32, PTX_B64, PTX_B128,
-    PTX_U8, PTX_U16, PTX_U32, PTX_U64,
-    PTX_S8, PTX_S16, PTX_S32, PTX_S64,
-    PTX_F16, PTX_F16X2, PTX_BF16, PTX_BF16X2, PTX_F32, PTX_F64,
-    PTX_TF32, PTX_E4M3, PTX_E5M2, PTX_E4M3X2, PTX_E5M2X2, PTX_F32X2,
-    PTX_S4, PTX_U4, PTX_B1, PTX_U16X2, PTX_S16X2
+    PTX_B8,
+    PTX_B16,
+    PTX_B32,
+    PTX_B64,
+    PTX_B128,
+    PTX_U8,
+    PTX_U16,
+    PTX_U32,
+    PTX_U64,
+    PTX_S8,
+    PTX_S16,
+    PTX_S32,
+    PTX_S64,
+    PTX_F16,
+    PTX_F16X2,
+    PTX_BF16,
+    PTX_BF16X2,
+    PTX_F32,
+    PTX_F64,
+    PTX_TF32,
+    PTX_E4M3,
+    PTX_E5M2,
+    PTX_E4M3X2,
+    PTX_E5M2X2,
+    PTX_F32X2,
+    PTX_S4,
+    PTX_U4,
+    PTX_B1,
+    PTX_U16X2,
+    PTX_S16X2
 };
 
 enum ptx_space {
@@ -36,20 +60,20 @@ struct ptx_var {
     enum ptx_space space;
     enum ptx_type type;
     uint32_t align;
-    uint64_t bytes;      // 0 with is_extern: size known at launch (dynamic shared memory)
+    uint64_t bytes; // 0 with is_extern: size known at launch (dynamic shared memory)
     bool is_extern;
-    bool is_formal;      // parameter of the function (or its return value)
-    bool address_taken;  // named outside of [brackets] in an instruction
-    uint8_t *init;       // [bytes] or NULL: zeroes (.global, .const)
+    bool is_formal;           // parameter of the function (or its return value)
+    bool address_taken;       // named outside of [brackets] in an instruction
+    uint8_t *init;            // [bytes] or NULL: zeroes (.global, .const)
     struct ptx_reloc *relocs; // addresses inside init
     uint32_t n_relocs;
-    uint64_t at;         // decode/load: address (.global, .const), offset (.shared, .local, .param)
+    uint64_t at; // decode/load: address (.global, .const), offset (.shared, .local, .param)
 };
 struct ptx_reloc {
     uint64_t offset;
     const char *symbol; // of a variable or a function
     int64_t addend;
-    bool generic;       // generic(symbol): else the address in the variable's own space
+    bool generic; // generic(symbol): else the address in the variable's own space
 };
 
 struct ptx_reg {
@@ -67,7 +91,8 @@ enum ptx_operand_kind {
     PTX_O_F64,   // imm: bits of 0d... or of a decimal literal
     PTX_O_VAR,   // var + offset
     PTX_O_FUNC,  // function address: name
-    PTX_O_LABEL, // name, target: index of an instruction (UINT32_MAX: a .branchtargets/.callprototype)
+    PTX_O_LABEL, // name, target: index of an instruction (UINT32_MAX: a
+                 // .branchtargets/.callprototype)
     PTX_O_VEC,   // elem[n_elem]
     PTX_O_ADDR,  // [base + offset]: elem[0] is REG, VAR or INT (absolute); offset;
                  // further elements of "[map, {c0, c1}]" or "[addr], [mbar]" forms are elem[1..]
@@ -90,7 +115,8 @@ enum { PTX_REG2_NONE = -1, PTX_REG2_SINK = -2 };
 
 enum { PTX_MAX_TOKENS = 20, PTX_MAX_OPERANDS = 10 };
 
-// One instruction: "ld.global.v4.f32" is tok {"ld", "global", "v4", "f32"}; "::" stays inside a token
+// One instruction: "ld.global.v4.f32" is tok {"ld", "global", "v4", "f32"}; "::" stays inside a
+// token
 // ("shared::cluster", "mbarrier::complete_tx::bytes").
 struct ptx_inst {
     const char *tok[PTX_MAX_TOKENS];
@@ -150,7 +176,7 @@ struct ptx_module {
 struct ptx_module *ptx_parse(const char *text, size_t bytes, char *err, size_t err_bytes);
 void ptx_free(struct ptx_module *m);
 
-unsigned ptx_type_bytes(enum ptx_type t); // 0: none or predicate; sub-byte types count 1
+unsigned ptx_type_bytes(enum ptx_type t);      // 0: none or predicate; sub-byte types count 1
 enum ptx_type ptx_type_named(const char *tok); // PTX_NO_TYPE: tok is no type
 bool ptx_type_is_float(enum ptx_type t);
 bool ptx_type_is_signed(enum ptx_type t);

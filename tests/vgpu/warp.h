@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// warp.h - the state of one warp: rows of registers, a pc per lane, who waits. Handlers read and write
-// registers through vg_r / vg_d / vg_p.
+// warp.h - the state of one warp: rows of registers, a pc per lane, who waits. Handlers read and
+// write registers through vg_r / vg_d / vg_p.
 #ifndef VG_WARP_H
 #define VG_WARP_H
 
@@ -36,6 +36,7 @@ struct vg_warp {
     const uint64_t *wait_on;
     uint64_t wait_value;
     const char *wait_for; // words for the deadlock report: "bar.sync 0", "mbarrier wait at 0x..."
+    uint32_t cc;          // condition code of add.cc ..., one bit per lane
     uint32_t bar_lanes;   // lanes that have arrived at a CTA barrier and wait for its end
     uint64_t bar_ticket;
     uint64_t cluster_phase; // barrier.cluster phases this warp has arrived at
