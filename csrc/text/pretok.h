@@ -69,7 +69,7 @@ OCT_CHECKED oct_status oct_pretok_add_named(struct oct_pretok *p, const char *na
 /* The expressions that have scanners; GPT-2's is what "ByteLevel" with use_regex means. */
 extern const char oct_pretok_gpt2[], oct_pretok_llama3[], oct_pretok_qwen2[],
     oct_pretok_three_digits[], oct_pretok_cjk[], oct_pretok_deepseek_v3[], oct_pretok_o200k[],
-    oct_pretok_tekken[], oct_pretok_number[], oct_pretok_numbers[];
+    oct_pretok_tekken[], oct_pretok_number[], oct_pretok_numbers[], oct_pretok_qwen35[];
 
 /* Is told each word, in order; none is empty. */
 typedef oct_status (*oct_word_fn)(void *user, const unsigned char *word, size_t len);

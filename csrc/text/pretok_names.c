@@ -62,6 +62,7 @@ static const struct {
     {"chatglm-bpe", {oct_pretok_llama3}, {0}},
     {"qwen2", {oct_pretok_qwen2}, {.nfc = true}},
     {"deepseek-r1-qwen", {oct_pretok_qwen2}, {.nfc = true}},
+    {"qwen35", {oct_pretok_qwen35}, {.nfc = true}},
     {"megrez", {oct_pretok_qwen2}, {.nfc = true}},
     {"stablelm2", {oct_pretok_qwen2}, {.nfc = true}},
     {"deepseek-v3", {oct_pretok_three_digits, oct_pretok_cjk, oct_pretok_deepseek_v3}, {0}},

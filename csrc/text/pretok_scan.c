@@ -133,9 +133,11 @@ static size_t scan_gpt2(const unsigned char *s, size_t pos, size_t end)
     return white(s, pos, end, false);
 }
 
-/* (?i:'s|'t|'re|'ve|'m|'ll|'d) | [^\r\n\p{L}\p{N}]?\p{L}+ | \p{N}{1,max} |
- *  ?[^\s\p{L}\p{N}]+[\r\n]* | \s*[\r\n]+ | \s+(?!\S) | \s+ */
-static inline size_t llama3(const unsigned char *s, size_t pos, size_t end, int max_digits)
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d) | [^\r\n\p{L}\p{N}]?W+ | \p{N}{1,max} |
+ *  ?[^\sW\p{N}]+[\r\n]* | \s*[\r\n]+ | \s+(?!\S) | \s+      with W = \p{L} or [\p{L}\p{M}].
+ * A mark that W has may be the character before W+ as well: the same piece either way. */
+static inline size_t llama3(const unsigned char *s, size_t pos, size_t end, int max_digits,
+                            unsigned w)
 {
     size_t step, next_step;
     const size_t short_form = contraction(s, pos, end, true);
@@ -144,28 +146,32 @@ static inline size_t llama3(const unsigned char *s, size_t pos, size_t end, int 
     }
     const unsigned c = class_at(s, pos, &step);
     const size_t next = pos + step;
-    if (c & L) {
-        return span_in(s, next, end, L);
+    if (c & w) {
+        return span_in(s, next, end, w);
     }
     if (c & N) {
         return span_at_most(s, next, end, N, max_digits - 1);
     }
     const unsigned d = next < end ? class_at(s, next, &next_step) : S;
-    if ((d & L) && s[pos] != '\r' && s[pos] != '\n') {
-        return span_in(s, next + next_step, end, L);
+    if ((d & w) && s[pos] != '\r' && s[pos] != '\n') {
+        return span_in(s, next + next_step, end, w);
     }
-    if (!(c & S) || (s[pos] == ' ' && !(d & (S | L | N)))) {
-        return span_newlines(s, span_out(s, next, end, S | L | N), end, false);
+    if (!(c & S) || (s[pos] == ' ' && !(d & (S | w | N)))) {
+        return span_newlines(s, span_out(s, next, end, S | w | N), end, false);
     }
     return white(s, pos, end, true);
 }
 static size_t scan_llama3(const unsigned char *s, size_t pos, size_t end)
 {
-    return llama3(s, pos, end, 3);
+    return llama3(s, pos, end, 3, L);
 }
 static size_t scan_qwen2(const unsigned char *s, size_t pos, size_t end)
 {
-    return llama3(s, pos, end, 1);
+    return llama3(s, pos, end, 1, L);
+}
+static size_t scan_qwen35(const unsigned char *s, size_t pos, size_t end)
+{
+    return llama3(s, pos, end, 1, L | M);
 }
 
 /* \p{N}{1,3} */
@@ -348,6 +354,8 @@ const char oct_pretok_llama3[] =
     SHORT "|" PREFIX "\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" WHITE;
 const char oct_pretok_qwen2[] =
     SHORT "|" PREFIX "\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" WHITE;
+const char oct_pretok_qwen35[] =
+    SHORT "|" PREFIX "[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*" WHITE;
 const char oct_pretok_three_digits[] = "\\p{N}{1,3}";
 const char oct_pretok_cjk[] = "[一-龥぀-ゟ゠-ヿ]+";
 const char oct_pretok_deepseek_v3[] =
@@ -371,6 +379,7 @@ static const struct {
     {oct_pretok_cjk, scan_cjk},           {oct_pretok_deepseek_v3, scan_deepseek_v3},
     {oct_pretok_o200k, scan_o200k},       {oct_pretok_tekken, scan_tekken},
     {oct_pretok_number, scan_one_number}, {oct_pretok_numbers, scan_numbers},
+    {oct_pretok_qwen35, scan_qwen35},
 };
 
 const char *oct_scan_pattern(size_t i)

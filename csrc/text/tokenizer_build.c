@@ -14,7 +14,9 @@ static oct_status settle_merge(struct oct_bpe *b, const char *text,
     const int32_t id[3] = {
         oct_tokens_find_hashed(b->tokens, text, m->left_len, m->hash[0]),
         oct_tokens_find_hashed(b->tokens, right, m->right_len, m->hash[1]),
-        oct_tokens_find_hashed(b->tokens, text, m->left_len + m->right_len, m->hash[2])};
+        m->result >= 0
+            ? m->result
+            : oct_tokens_find_hashed(b->tokens, text, m->left_len + m->right_len, m->hash[2])};
     for (int i = 0; i < 3; i++) {
         if (id[i] < 0) {
             static const char *const which[] = {"the first", "the second", "what they make"};
@@ -39,7 +41,7 @@ oct_status oct_merge_queue_flush(struct oct_merge_queue *q)
     uint32_t ids[OCT_MERGES_AT_ONCE][3];
     q->n = 0;
     for (size_t i = 0; i < n; i++) {
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; k < (q->merges[i].result < 0 ? 3 : 2); k++) {
             oct_tokens_prefetch(q->bpe->tokens, q->merges[i].hash[k], 2);
         }
     }
@@ -49,9 +51,26 @@ oct_status oct_merge_queue_flush(struct oct_merge_queue *q)
     }
     for (size_t i = 0; i < n; i++) {
         oct_pairs_put(&q->bpe->pairs, ids[i][0], ids[i][1], q->merges[i].rank, ids[i][2]);
+        q->guess = ids[i][2];
     }
     oct_buf_clear(&q->text);
     return OCT_OK;
+}
+
+/* The guessed token, if that is what a merge makes, or the one after it; or -1. */
+static int32_t guess_result(const struct oct_merge_queue *q, const char *both, size_t len)
+{
+    const struct oct_tokens *tokens = q->bpe->tokens;
+    for (uint32_t id = q->guess; id <= q->guess + 1 && id < tokens->n_ids; id++) {
+        size_t token_len;
+        if (tokens->flags[id]) {
+            const char *text = oct_tokens_text(tokens, id, &token_len);
+            if (token_len == len && memcmp(text, both, len) == 0) {
+                return (int32_t)id;
+            }
+        }
+    }
+    return -1;
 }
 
 oct_status oct_merge_queue_put(struct oct_merge_queue *q, const char *left, size_t left_len,
@@ -60,18 +79,25 @@ oct_status oct_merge_queue_put(struct oct_merge_queue *q, const char *left, size
     if (q->n == OCT_MERGES_AT_ONCE) {
         OCT_TRY(oct_merge_queue_flush(q));
     }
-    struct oct_queued_merge *m = &q->merges[q->n];
-    *m = (struct oct_queued_merge){q->text.len, left_len, right_len, {0}, rank};
-    OCT_TRY(oct_buf_append(&q->text, left, left_len));
-    OCT_TRY(oct_buf_append(&q->text, right, right_len));
     const struct oct_tokens *tokens = q->bpe->tokens;
-    const char *both = q->text.data + m->offset;
+    struct oct_queued_merge *m = &q->merges[q->n];
+    OCT_TRY(oct_buf_reserve(&q->text, left_len + right_len));
+    char *both = q->text.data + q->text.len;
+    memcpy(both, left, left_len);
+    memcpy(both + left_len, right, right_len);
+    *m = (struct oct_queued_merge){q->text.len, left_len, right_len, {0}, rank, -1};
+    q->text.len += left_len + right_len;
     m->hash[0] = oct_tokens_hash(tokens, both, left_len);
     m->hash[1] = oct_tokens_hash(tokens, both + left_len, right_len);
-    m->hash[2] = oct_tokens_hash(tokens, both, left_len + right_len);
-    for (int k = 0; k < 3; k++) {
-        oct_tokens_prefetch(tokens, m->hash[k], 1);
+    m->result = guess_result(q, both, left_len + right_len);
+    if (m->result >= 0) {
+        q->guess = (uint32_t)m->result;
+    } else {
+        m->hash[2] = oct_tokens_hash(tokens, both, left_len + right_len);
+        oct_tokens_prefetch(tokens, m->hash[2], 1);
     }
+    oct_tokens_prefetch(tokens, m->hash[0], 1);
+    oct_tokens_prefetch(tokens, m->hash[1], 1);
     q->n++;
     return OCT_OK;
 }

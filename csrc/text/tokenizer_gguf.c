@@ -26,6 +26,7 @@ static oct_status read_tokens(struct oct_tokenizer *t, const struct oct_tokenize
     for (uint32_t i = 0; i < g->n_tokens; i++) {
         bytes += g->token_lens[i] < OCT_TOKENS_MAX_TEXT ? g->token_lens[i] : OCT_TOKENS_MAX_TEXT;
     }
+    struct oct_token_queue queue = {.tokens = &t->tokens};
     OCT_TRY(oct_tokens_init(&t->tokens, g->n_tokens, bytes));
     for (uint32_t i = 0; i < g->n_tokens; i++) {
         const char *text = g->tokens[i];
@@ -37,13 +38,13 @@ static oct_status read_tokens(struct oct_tokenizer *t, const struct oct_tokenize
             return OCT_FAIL(OCT_E_FORMAT, "tokenizer.ggml.tokens: token %u is not UTF-8", i);
         }
         const int type = type_of(g, i);
-        OCT_TRY(oct_tokens_add(
-            &t->tokens, i, text, len,
+        OCT_TRY(oct_token_queue_put(
+            &queue, i, text, len,
             type == TYPE_CONTROL || type == TYPE_USER || type == TYPE_UNKNOWN
                 ? (uint8_t)(OCT_TOKEN_PLAIN | (type == TYPE_USER ? OCT_TOKEN_MODEL : 0))
                 : OCT_TOKEN_MODEL));
     }
-    return OCT_OK;
+    return oct_token_queue_flush(&queue);
 }
 
 static oct_status read_added(struct oct_tokenizer *t, const struct oct_tokenizer_gguf *g)

@@ -92,7 +92,8 @@ void oct_tokenizer_set_around(struct oct_tokenizer *t, int add_bos, int add_eos)
 struct oct_skim {
     const char *vocab, *merges; /* the '{' and the '[' */
     size_t vocab_len, merges_len;
-    struct oct_buf rest; /* the file with {} and [] in their places; owned */
+    size_t n_tokens, n_merge_texts; /* strings in the two; the second: one or two for a merge */
+    struct oct_buf rest;            /* the file with {} and [] in their places; owned */
 };
 /* Cuts json[len] (valid UTF-8) apart; only as strict as that needs, the parts are parsed later. */
 OCT_CHECKED oct_status oct_skim_json(const char *json, size_t len, struct oct_skim *out);
@@ -109,8 +110,11 @@ struct oct_merge_queue {
         size_t offset, left_len, right_len;
         uint32_t hash[3]; /* of the left, of the right, of both together */
         uint32_t rank;    /* its place in the list */
+        int32_t result;   /* what they make, if it was guessed; or -1 */
     } merges[OCT_MERGES_AT_ONCE];
     size_t n;
+    uint32_t guess; /* tokens are numbered as merges make them, in most vocabularies: the next merge
+                       makes this one, or the one after it */
 };
 OCT_CHECKED oct_status oct_merge_queue_put(struct oct_merge_queue *q, const char *left,
                                            size_t left_len, const char *right, size_t right_len,

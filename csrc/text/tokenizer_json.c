@@ -381,7 +381,7 @@ static oct_status read_model(struct oct_tokenizer *t, const json_t *model,
     OCT_TRY(get_bool(model, "model", "byte_fallback", false, &t->bpe.byte_fallback));
     OCT_TRY(get_bool(model, "model", "fuse_unk", false, &t->bpe.fuse_unk));
     OCT_TRY(get_bool(model, "model", "ignore_merges", false, &t->bpe.ignore_merges));
-    OCT_TRY(oct_tokens_init(&t->tokens, skim->vocab_len / 20, skim->vocab_len / 2));
+    OCT_TRY(oct_tokens_init(&t->tokens, skim->n_tokens, skim->vocab_len / 2));
     OCT_TRY(oct_skim_vocab(skim, &t->tokens));
     t->bpe.cut = 1;
     OCT_TRY(oct_skim_merges(skim, &t->bpe));

@@ -3,54 +3,12 @@
  * The two large members of tokenizer.json, model.vocab and model.merges, are megabytes of small
  * strings: they are read here, straight into the tables, and the rest of the file goes through the
  * general JSON parser. */
+#include "text/json_scan.h"
 #include "text/tokenizer_int.h"
 #include "text/unicode.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* Past the closing quote of a string, from past its opening one; NULL if it does not end. */
-static const char *skip_string(const char *p, const char *end)
-{
-    while (p < end && *p != '"') {
-        p += *p == '\\' ? 2 : 1;
-    }
-    return p < end ? p + 1 : NULL;
-}
-
-/* Past the bracket that closes the one at p; NULL if there is none. */
-static const char *skip_nested(const char *p, const char *end)
-{
-    size_t depth = 0;
-    while (p < end) {
-        switch (*p++) {
-        case '"':
-            p = skip_string(p, end);
-            if (!p) {
-                return NULL;
-            }
-            break;
-        case '{':
-        case '[':
-            depth++;
-            break;
-        case '}':
-        case ']':
-            if (--depth == 0) {
-                return p;
-            }
-            break;
-        default:
-            break;
-        }
-    }
-    return NULL;
-}
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
 
 static bool same(const char *text, size_t len, const char *word)
 {
@@ -70,7 +28,7 @@ oct_status oct_skim_json(const char *json, size_t len, struct oct_skim *out)
     while (p < end) {
         const char c = *p;
         if (c == '"') {
-            const char *past = skip_string(p + 1, end);
+            const char *past = oct_json_past_string(p + 1, end);
             if (!past) {
                 break; /* the general parser says where */
             }
@@ -89,12 +47,14 @@ oct_status oct_skim_json(const char *json, size_t len, struct oct_skim *out)
                                                               : NULL;
         }
         if (part && !*part) {
-            const char *past = skip_nested(p, end);
+            size_t n_strings;
+            const char *past = oct_json_past_nested(p, end, &n_strings);
             if (!past) {
                 break;
             }
             *part = p;
             *(part == &s.vocab ? &s.vocab_len : &s.merges_len) = (size_t)(past - p);
+            *(part == &s.vocab ? &s.n_tokens : &s.n_merge_texts) = n_strings;
             OCT_TRY_GOTO(oct_buf_append(&s.rest, copied, (size_t)(p - copied)), st, fail);
             OCT_TRY_GOTO(oct_buf_append(&s.rest, c == '{' ? "{}" : "[]", 2), st, fail);
             copied = p = past;
@@ -141,9 +101,7 @@ static oct_status wrong(const struct reader *r, const char *what)
 
 static char peek(struct reader *r)
 {
-    while (r->p < r->end && is_space(*r->p)) {
-        r->p++;
-    }
+    r->p = oct_json_past_space(r->p, r->end);
     return r->p < r->end ? *r->p : '\0';
 }
 
@@ -217,13 +175,13 @@ static oct_status take_string(struct reader *r, int which, struct text *out)
     struct oct_buf *to = &r->decoded[which];
     bool escaped = false;
     const char *from = r->p;
-    while (r->p < r->end && *r->p != '"') {
-        if ((unsigned char)*r->p < 0x20) {
-            return wrong(r, "a control character in a string");
+    for (;;) {
+        r->p = oct_json_past_plain(r->p, r->end);
+        if (r->p == r->end || *r->p == '"') {
+            break;
         }
         if (*r->p != '\\') {
-            r->p++;
-            continue;
+            return wrong(r, "a control character in a string");
         }
         if (!escaped) {
             oct_buf_clear(to);
@@ -294,6 +252,7 @@ static void reader_deinit(struct reader *r)
 oct_status oct_skim_vocab(const struct oct_skim *s, struct oct_tokens *tokens)
 {
     oct_status st;
+    struct oct_token_queue queue = {.tokens = tokens};
     struct reader r = {
         .name = "vocab", .start = s->vocab, .p = s->vocab, .end = s->vocab + s->vocab_len};
     OCT_TRY(take(&r, '{'));
@@ -307,8 +266,10 @@ oct_status oct_skim_vocab(const struct oct_skim *s, struct oct_tokens *tokens)
         OCT_TRY_GOTO(take_string(&r, 0, &token), st, done);
         OCT_TRY_GOTO(take(&r, ':'), st, done);
         OCT_TRY_GOTO(take_id(&r, &id), st, done);
-        OCT_TRY_GOTO(oct_tokens_add(tokens, id, token.data, token.len, OCT_TOKEN_MODEL), st, done);
+        OCT_TRY_GOTO(oct_token_queue_put(&queue, id, token.data, token.len, OCT_TOKEN_MODEL), st,
+                     done);
     }
+    OCT_TRY_GOTO(oct_token_queue_flush(&queue), st, done);
     st = expect_end(&r);
 done:
     reader_deinit(&r);
@@ -341,18 +302,6 @@ static oct_status take_merge(struct reader *r, struct text *left, struct text *r
     return OCT_OK;
 }
 
-/* How many strings there are, whatever stands around them. */
-static size_t count_strings(const struct oct_skim *s)
-{
-    size_t n = 0;
-    const char *p = s->merges, *end = p + s->merges_len;
-    while (p && (p = memchr(p, '"', (size_t)(end - p)))) {
-        n++;
-        p = skip_string(p + 1, end);
-    }
-    return n;
-}
-
 oct_status oct_skim_merges(const struct oct_skim *s, struct oct_bpe *bpe)
 {
     oct_status st;
@@ -361,7 +310,7 @@ oct_status oct_skim_merges(const struct oct_skim *s, struct oct_bpe *bpe)
         .name = "merges", .start = s->merges, .p = s->merges, .end = s->merges + s->merges_len};
     OCT_TRY(take(&r, '['));
     const char first = peek(&r); /* all entries are strings, or all are pairs */
-    OCT_TRY(oct_pairs_init(&bpe->pairs, first == '[' ? count_strings(s) / 2 : count_strings(s),
+    OCT_TRY(oct_pairs_init(&bpe->pairs, first == '[' ? s->n_merge_texts / 2 : s->n_merge_texts,
                            bpe->tokens->seed));
     uint32_t rank = 0;
     for (bool more;; r.index++) {

@@ -5,16 +5,27 @@
 
 #include <string.h>
 
+/* All of text[len] is in `h` and the two words, which may overlap. */
 uint32_t oct_tokens_hash(const struct oct_tokens *v, const char *text, size_t len)
 {
     const uint64_t seed = v->seed;
     uint64_t h = seed ^ len, word = 0;
-    for (; len >= 8; len -= 8, text += 8) {
-        memcpy(&word, text, 8);
-        h = oct_mix(h ^ word, 0x9e3779b97f4a7c15u ^ seed);
+    if (len >= 8) {
+        const char *last = text + len - 8;
+        for (; text < last; text += 8) {
+            memcpy(&word, text, 8);
+            h = oct_mix(h ^ word, 0x9e3779b97f4a7c15u ^ seed);
+        }
+        memcpy(&word, last, 8);
+    } else if (len >= 4) {
+        uint32_t first, last;
+        memcpy(&first, text, 4);
+        memcpy(&last, text + len - 4, 4);
+        word = (uint64_t)first << 32 | last;
+    } else if (len > 0) {
+        const unsigned char *s = (const unsigned char *)text;
+        word = (uint64_t)s[0] << 16 | (uint64_t)s[len / 2] << 8 | s[len - 1];
     }
-    word = 0;
-    memcpy(&word, text, len);
     return (uint32_t)(oct_hash_u64(h ^ word, seed) >> 16);
 }
 
@@ -114,16 +125,6 @@ fail:
     return st;
 }
 
-void oct_tokens_prefetch(const struct oct_tokens *v, uint32_t hash, int step)
-{
-    const struct oct_tokens_slot *slot = &v->slots[hash & (v->n_slots - 1)];
-    if (step == 1) {
-        __builtin_prefetch(slot);
-    } else if (slot->id_plus_1) {
-        __builtin_prefetch(v->text + slot->text.offset);
-    }
-}
-
 int32_t oct_tokens_find_hashed(const struct oct_tokens *v, const char *text, size_t len,
                                uint32_t hash)
 {
@@ -147,45 +148,81 @@ int32_t oct_tokens_find(const struct oct_tokens *v, const char *text, size_t len
     return oct_tokens_find_hashed(v, text, len, oct_tokens_hash(v, text, len));
 }
 
-oct_status oct_tokens_add(struct oct_tokens *v, uint64_t id, const char *text, size_t len,
-                          uint8_t flags)
+/* The token's text is v->text[q->text] already. */
+static oct_status add_queued(struct oct_tokens *v, const struct oct_queued_token *q)
 {
-    char quoted[100];
+    char quoted[100], other[100];
+    const char *text = v->text + q->text.offset;
+    const int32_t same = oct_tokens_find_hashed(v, text, q->text.len, q->hash);
+    if (same >= 0) {
+        return OCT_FAIL(OCT_E_FORMAT, "token \"%s\" is in the vocabulary twice, as %d and as %u",
+                        oct_error_quote(quoted, sizeof quoted, text, q->text.len), same, q->id);
+    }
+    if (q->id < v->n_ids && v->flags[q->id]) {
+        return OCT_FAIL(OCT_E_FORMAT, "tokens \"%s\" and \"%s\" have the same id %u",
+                        oct_error_quote(other, sizeof other, v->text + v->entries[q->id].offset,
+                                        v->entries[q->id].len),
+                        oct_error_quote(quoted, sizeof quoted, text, q->text.len), q->id);
+    }
+    if (q->id >= v->cap_ids) {
+        OCT_TRY(grow_ids(v, q->id + 1));
+    }
+    if (2 * ((uint64_t)v->n_tokens + 1) > v->n_slots) {
+        OCT_TRY(grow_slots(v, (size_t)v->n_tokens + 1));
+    }
+    v->entries[q->id] = q->text;
+    v->flags[q->id] = q->flags | OCT_TOKEN_EXISTS;
+    v->n_ids = q->id >= v->n_ids ? q->id + 1 : v->n_ids;
+    v->n_tokens++;
+    put_slot(v->slots, v->n_slots, (struct oct_tokens_slot){q->hash, q->id + 1, q->text});
+    return OCT_OK;
+}
+
+oct_status oct_token_queue_flush(struct oct_token_queue *q)
+{
+    const size_t n = q->n;
+    q->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        OCT_TRY(add_queued(q->tokens, &q->items[i]));
+    }
+    return OCT_OK;
+}
+
+oct_status oct_token_queue_put(struct oct_token_queue *q, uint64_t id, const char *text, size_t len,
+                               uint8_t flags)
+{
+    struct oct_tokens *v = q->tokens;
     if (id >= OCT_TOKENS_MAX_IDS) {
+        char quoted[100];
         return OCT_FAIL(OCT_E_FORMAT, "token \"%s\" has the id %llu; ids go up to %d",
                         oct_error_quote(quoted, sizeof quoted, text, len), (unsigned long long)id,
                         OCT_TOKENS_MAX_IDS - 1);
     }
-    const uint32_t hash = oct_tokens_hash(v, text, len);
-    const int32_t same = oct_tokens_find_hashed(v, text, len, hash);
-    if (same >= 0) {
-        return OCT_FAIL(OCT_E_FORMAT, "token \"%s\" is in the vocabulary twice, as %d and as %llu",
-                        oct_error_quote(quoted, sizeof quoted, text, len), same,
-                        (unsigned long long)id);
-    }
-    if (id < v->n_ids && v->flags[id]) {
-        char other[100];
-        return OCT_FAIL(OCT_E_FORMAT, "tokens \"%s\" and \"%s\" have the same id %llu",
-                        oct_error_quote(other, sizeof other, v->text + v->entries[id].offset,
-                                        v->entries[id].len),
-                        oct_error_quote(quoted, sizeof quoted, text, len), (unsigned long long)id);
-    }
-    if (id >= v->cap_ids) {
-        OCT_TRY(grow_ids(v, id + 1));
+    if (q->n == OCT_TOKENS_AT_ONCE) {
+        OCT_TRY(oct_token_queue_flush(q));
     }
     OCT_TRY(grow_text(v, len));
-    if (2 * ((uint64_t)v->n_tokens + 1) > v->n_slots) {
-        OCT_TRY(grow_slots(v, (size_t)v->n_tokens + 1));
+    struct oct_queued_token *item = &q->items[q->n++];
+    *item = (struct oct_queued_token){.id = (uint32_t)id,
+                                      .hash = oct_tokens_hash(v, text, len),
+                                      .text = {(uint32_t)v->text_len, (uint32_t)len},
+                                      .flags = flags};
+    if (v->n_slots) {
+        oct_tokens_prefetch(v, item->hash, 1);
     }
     memcpy(v->text + v->text_len, text, len);
-    v->entries[id] = (struct oct_tokens_entry){(uint32_t)v->text_len, (uint32_t)len};
     v->text_len += len;
-    v->flags[id] = flags | OCT_TOKEN_EXISTS;
-    v->n_ids = id >= v->n_ids ? (uint32_t)id + 1 : v->n_ids;
-    v->n_tokens++;
-    put_slot(v->slots, v->n_slots,
-             (struct oct_tokens_slot){hash, (uint32_t)id + 1, v->entries[id]});
     return OCT_OK;
+}
+
+oct_status oct_tokens_add(struct oct_tokens *v, uint64_t id, const char *text, size_t len,
+                          uint8_t flags)
+{
+    struct oct_token_queue q;
+    q.tokens = v;
+    q.n = 0;
+    OCT_TRY(oct_token_queue_put(&q, id, text, len, flags));
+    return oct_token_queue_flush(&q);
 }
 
 oct_status oct_pairs_init(struct oct_pairs *p, size_t n, uint64_t seed)
@@ -206,15 +243,14 @@ oct_status oct_pairs_init(struct oct_pairs *p, size_t n, uint64_t seed)
 void oct_pairs_put(struct oct_pairs *p, uint32_t left, uint32_t right, uint32_t rank,
                    uint32_t result)
 {
-    struct oct_pair *old = (struct oct_pair *)(uintptr_t)oct_pairs_get(p, left, right);
-    if (!old) {
+    uint64_t at = oct_hash_u64((uint64_t)left << 32 | right, p->seed) & (p->n_slots - 1);
+    while (p->slots[at].left != UINT32_MAX &&
+           (p->slots[at].left != left || p->slots[at].right != right)) {
+        at = (at + 1) & (p->n_slots - 1);
+    }
+    if (p->slots[at].left == UINT32_MAX) {
         OCT_ASSERT(p->n_used + 1 < p->n_slots);
         p->n_used++;
-        uint64_t at = oct_hash_u64((uint64_t)left << 32 | right, p->seed) & (p->n_slots - 1);
-        while (p->slots[at].left != UINT32_MAX) {
-            at = (at + 1) & (p->n_slots - 1);
-        }
-        old = &p->slots[at];
     }
-    *old = (struct oct_pair){left, right, rank, result};
+    p->slots[at] = (struct oct_pair){left, right, rank, result};
 }

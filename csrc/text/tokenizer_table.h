@@ -47,10 +47,35 @@ OCT_CHECKED oct_status oct_tokens_add(struct oct_tokens *v, uint64_t id, const c
                                       size_t len, uint8_t flags);
 int32_t oct_tokens_find(const struct oct_tokens *v, const char *text, size_t len); /* or -1 */
 
-/* The same in three steps, for many at a time: the memory that step 1 asks for arrives while others
- * are hashed, and that of step 2 while others are looked up. */
+/* Tokens on their way into the table, some at a time, because a table that no cache holds makes
+ * each wait for memory. {.tokens = ...} is empty; what is not flushed is not in the table. */
+enum { OCT_TOKENS_AT_ONCE = 32 };
+struct oct_token_queue {
+    struct oct_tokens *tokens; /* borrowed */
+    struct oct_queued_token {
+        uint32_t id, hash;
+        struct oct_tokens_entry text; /* in tokens->text already */
+        uint8_t flags;
+    } items[OCT_TOKENS_AT_ONCE];
+    size_t n;
+};
+/* As oct_tokens_add; what is wrong with a token may be said by a later call. */
+OCT_CHECKED oct_status oct_token_queue_put(struct oct_token_queue *q, uint64_t id, const char *text,
+                                           size_t len, uint8_t flags);
+OCT_CHECKED oct_status oct_token_queue_flush(struct oct_token_queue *q);
+
+/* oct_tokens_find in three steps, for many at a time: the memory that step 1 asks for arrives while
+ * others are hashed, and that of step 2 while others are looked up. */
 uint32_t oct_tokens_hash(const struct oct_tokens *v, const char *text, size_t len);
-void oct_tokens_prefetch(const struct oct_tokens *v, uint32_t hash, int step);
+static inline void oct_tokens_prefetch(const struct oct_tokens *v, uint32_t hash, int step)
+{
+    const struct oct_tokens_slot *slot = &v->slots[hash & (v->n_slots - 1)];
+    if (step == 1) {
+        __builtin_prefetch(slot, 1);
+    } else if (slot->id_plus_1) {
+        __builtin_prefetch(v->text + slot->text.offset);
+    }
+}
 int32_t oct_tokens_find_hashed(const struct oct_tokens *v, const char *text, size_t len,
                                uint32_t hash);
 static inline const char *oct_tokens_text(const struct oct_tokens *v, uint32_t id, size_t *len)

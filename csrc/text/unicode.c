@@ -64,6 +64,10 @@ size_t oct_utf8_valid_prefix(const unsigned char *s, size_t n)
             at++;
         }
         while (at < n && s[at] >= 0x80) {
+            if (n - at >= 2 && s[at] >= 0xc2 && s[at] < 0xe0 && (s[at + 1] & 0xc0) == 0x80) {
+                at += 2;
+                continue;
+            }
             const int len = oct_utf8_check(s + at, n - at);
             if (len <= 0) {
                 return at;
