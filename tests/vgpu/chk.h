@@ -78,6 +78,7 @@ struct vg_chk_grid {
         struct vg_gsync *next;
     } * *gsync;
     unsigned n_gsync_buckets;
+    bool gsync_used; // some warp has published something
 };
 
 // A finding at the running instruction. lane -1: the whole warp.

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// grace.c - races on global memory between the CTAs (and warps) of one launch, and ld.global.nc of
+// what the launch writes. One record per 16 bytes with a byte mask; launches order everything
+// before them.
+#include "chk.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+// Record: launch << 54 | cta << 34 | warp << 29 | clock << 5 | flags. 0: none.
+enum { G_STRONG = 1, G_NC = 2, G_MANY_CTAS = 4, G_MANY_WARPS = 8 };
+enum { G_LAUNCHES = 1 << 10, G_CTAS = 1 << 20 };
+
+static uint32_t last_launch;
+// Guards last_launch and the wiping of records when launch ids start again.
+static pthread_mutex_t launch_lock = PTHREAD_MUTEX_INITIALIZER;
+
+uint32_t vg_race_launch_id(void)
+{
+    pthread_mutex_lock(&launch_lock);
+    uint32_t id = ++last_launch;
+    if (id == G_LAUNCHES) {
+        for (int d = 0; d < VG_ARENAS; d++) {
+            if (vg_arenas[d].bytes) {
+                madvise(vg_arenas[d].words, vg_arenas[d].bytes * 2, MADV_DONTNEED);
+            }
+        }
+        id = last_launch = 1;
+    }
+    pthread_mutex_unlock(&launch_lock);
+    return id;
+}
+
+struct access {
+    struct vg_warp *w;
+    const struct vg_chk_grid *g;
+    uint64_t self; // record of this access
+    enum vg_access kind;
+    bool writes, reads, reported;
+};
+
+static unsigned rec_launch(uint64_t r)
+{
+    return (unsigned)(r >> 54);
+}
+static unsigned rec_cta(uint64_t r)
+{
+    return (unsigned)(r >> 34) & (G_CTAS - 1);
+}
+static unsigned rec_warp(uint64_t r)
+{
+    return (unsigned)(r >> 29) & 31;
+}
+static uint32_t rec_clock(uint64_t r)
+{
+    return (uint32_t)(r >> 5) & 0xFFFFFF;
+}
+
+// What the record tells is ordered before the running instruction.
+static bool ordered(const struct access *a, uint64_t rec)
+{
+    const struct vg_cta *c = a->w->cta;
+    const struct vg_chk_warp *k = a->w->chk;
+    unsigned cta = rec_cta(rec), warp = rec_warp(rec), n_warps = a->g->n_warps;
+    if (rec & G_MANY_CTAS) {
+        // The clocks of the other readers are lost: a race only if this warp knows of no other CTA.
+        return k->far != NULL || a->g->n_far == 0 || a->g->cluster_ctas > 1;
+    }
+    if (cta - (c->linear - c->rank) < a->g->cluster_ctas) {
+        if (rec & G_MANY_WARPS) {
+            return true;
+        }
+        unsigned rank = cta - (c->linear - c->rank);
+        return (rank == c->rank && warp == a->w->id) ||
+               rec_clock(rec) <= k->vc[rank * (n_warps + 1) + warp];
+    }
+    if (a->g->n_far == 0) {
+        return a->g->gsync_used;
+    }
+    return k->far && rec_clock(rec) <= k->far[cta * n_warps + warp];
+}
+
+static void report(struct access *a, uint64_t addr, int lane, uint64_t rec, const char *did)
+{
+    if (a->reported) {
+        return;
+    }
+    a->reported = true;
+    char text[256];
+    vg_mem_describe(addr, text, sizeof(text));
+    const char *now = a->kind == VG_ATOMIC ? "atomic on" : a->writes ? "write to" : "read of";
+    if ((rec & G_NC) || a->kind == VG_LOAD_NC) {
+        VG_FIND(a->w, lane, VG_NC_LOAD,
+                "%s global address 0x%llx (%s), %s by CTA %u, warp %u in the same launch: "
+                "ld.global.nc must only read what the launch does not write",
+                now, (unsigned long long)addr, text, did, rec_cta(rec), rec_warp(rec));
+        return;
+    }
+    VG_FIND(a->w, lane, VG_GLOBAL_RACE,
+            "%s global address 0x%llx (%s), %s by %s CTA %u, warp %u with no order between", now,
+            (unsigned long long)addr, text, did,
+            rec_cta(rec) == a->w->cta->linear ? "the same" : "another", rec_cta(rec),
+            rec_warp(rec));
+}
+
+static uint64_t load(const uint64_t *p)
+{
+    return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+static void store(uint64_t *p, uint64_t v)
+{
+    __atomic_store_n(p, v, __ATOMIC_RELAXED);
+}
+
+// One granule, `mask` of its 16 bytes.
+static void granule(struct access *a, struct vg_gword *q, uint64_t addr, uint16_t mask, int lane)
+{
+    unsigned launch = a->g->launch;
+    uint64_t w0 = load(&q->w[0]), w1 = load(&q->w[1]), r = load(&q->r);
+    bool l0 = rec_launch(w0) == launch, l1 = rec_launch(w1) == launch;
+    bool strong = (a->self & G_STRONG) != 0;
+    for (int i = 0; i < 2; i++) {
+        uint64_t rec = i ? w1 : w0;
+        if (!(i ? l1 : l0) || !(q->wmask[i] & mask) || (strong && (rec & G_STRONG))) {
+            continue;
+        }
+        if (a->kind == VG_LOAD_NC || !ordered(a, rec)) {
+            report(a, addr, lane, rec, "written");
+        }
+    }
+    bool lr = rec_launch(r) == launch;
+    if (a->writes) {
+        if (lr && (q->rmask & mask) && !(strong && (r & G_STRONG)) &&
+            ((r & G_NC) || !ordered(a, r))) {
+            report(a, addr, lane, r, "read");
+        }
+        if (!l0 || w0 == a->self || (q->wmask[0] & ~mask) == 0) {
+            q->wmask[0] = l0 && w0 == a->self ? q->wmask[0] | mask : mask;
+            store(&q->w[0], a->self);
+            if (l1) {
+                q->wmask[1] &= (uint16_t)~mask;
+            }
+        } else {
+            q->wmask[1] = l1 && w1 == a->self ? q->wmask[1] | mask : mask;
+            store(&q->w[1], a->self);
+            q->wmask[0] &= (uint16_t)~mask;
+        }
+    } else {
+        uint64_t fresh = a->self;
+        uint16_t m = mask;
+        if (lr) {
+            m |= q->rmask;
+            fresh |= r & (G_NC | G_MANY_CTAS | G_MANY_WARPS);
+            if (!(r & G_STRONG)) {
+                fresh &= ~(uint64_t)G_STRONG;
+            }
+            if (rec_cta(r) != rec_cta(fresh)) {
+                fresh |= G_MANY_CTAS;
+            } else if (rec_warp(r) != rec_warp(fresh)) {
+                fresh |= G_MANY_WARPS;
+            }
+        }
+        if (fresh != r || m != q->rmask) {
+            q->rmask = m;
+            store(&q->r, fresh);
+        }
+    }
+}
+
+static bool begin(struct access *a, struct vg_warp *w, enum vg_access kind)
+{
+    const struct vg_chk_grid *g = w->cta->grid->chk;
+    if (!g->race || w->cta->linear >= G_CTAS) {
+        return false;
+    }
+    const struct vg_chk_warp *k = w->chk;
+    bool strong = kind == VG_ATOMIC || kind == VG_LOAD_STRONG || kind == VG_STORE_STRONG;
+    uint32_t clock = k->vc[k->agent];
+    if (strong && k->has_fence) {
+        // An atomic that follows a fence is the flag itself: whoever learns of the fence knows of
+        // it.
+        clock = k->fence.vc[k->agent];
+    }
+    a->w = w;
+    a->g = g;
+    a->kind = kind;
+    a->writes = kind == VG_STORE || kind == VG_STORE_STRONG || kind == VG_ATOMIC;
+    a->reads = !a->writes;
+    a->reported = false;
+    a->self = (uint64_t)g->launch << 54 | (uint64_t)w->cta->linear << 34 | (uint64_t)w->id << 29 |
+              (uint64_t)clock << 5 | (strong ? G_STRONG : 0) | (kind == VG_LOAD_NC ? G_NC : 0);
+    return true;
+}
+
+void vg_race_global_range(struct vg_warp *w, uint64_t addr, uint64_t bytes, int lane,
+                          enum vg_access kind)
+{
+    struct access a;
+    const struct vg_arena *ar = vg_arena_of(addr);
+    if (!ar || bytes == 0 || !begin(&a, w, kind)) {
+        return;
+    }
+    uint64_t end = addr + bytes;
+    while (addr < end) {
+        uint64_t off = addr - ar->base;
+        unsigned at = (unsigned)(off & 15), n = 16 - at;
+        n = end - addr < n ? (unsigned)(end - addr) : n;
+        granule(&a, &ar->words[off / 16], addr, (uint16_t)(((1u << n) - 1) << at), lane);
+        addr += n;
+    }
+}
+
+void vg_race_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, unsigned bytes,
+                    enum vg_access kind)
+{
+    struct access a;
+    if (!begin(&a, w, kind)) {
+        return;
+    }
+    const struct vg_arena *ar = NULL;
+    struct vg_gword *q = NULL;
+    uint16_t bits = 0;
+    uint64_t at = 0;
+    int first = -1;
+    // Lanes that share a granule go together.
+    for (uint32_t m = mask; m; m &= m - 1) {
+        int lane = __builtin_ctz(m);
+        uint64_t x = addr[lane];
+        if (!ar || x - ar->base >= ar->bytes) {
+            ar = vg_arena_of(x);
+            if (!ar) {
+                continue;
+            }
+        }
+        uint64_t off = x - ar->base;
+        struct vg_gword *now = &ar->words[off / 16];
+        unsigned lo = (unsigned)(off & 15), n = bytes > 16 ? 16 : bytes;
+        uint16_t now_bits = (uint16_t)(((1u << n) - 1) << lo);
+        if (now != q) {
+            if (q) {
+                granule(&a, q, at, bits, first);
+            }
+            q = now;
+            bits = 0;
+            at = x;
+            first = lane;
+        }
+        bits |= now_bits;
+        if (bytes == 32) {
+            granule(&a, q, at, 0xFFFF, first);
+            q = now + 1;
+            bits = 0xFFFF;
+            at = x + 16;
+        }
+    }
+    if (q) {
+        granule(&a, q, at, bits, first);
+    }
+}
