@@ -228,9 +228,10 @@ OCT_API OCT_CHECKED oct_status oct_engine_detokenize(const oct_engine *e, const 
                                                      size_t *len);
 /* The prompt of a conversation: the chat template renders it, the tokenizer makes ids of that.
  * messages_json: a JSON list of {role, content, ...}; vars_json: a JSON object with more variables
- * (tools, add_generation_prompt: default true, ...), or NULL. Special tokens come of the template
- * alone: one that is spelled in messages or variables stays text, in earlier answers too; added
- * tokens that are not special (<think>) keep their ids. *ids [*n] is given away: oct_buffer_free.
+ * (tools, add_generation_prompt: default true, ...), or NULL. Control tokens come of the template
+ * alone: one that is spelled in messages or variables stays text, in earlier answers too. Control
+ * tokens are the special ones and other added tokens spelled <|...|> or <｜...｜>; the rest
+ * (<think>, <tool_call>) keep their ids. *ids [*n] is given away: oct_buffer_free.
  * OCT_E_UNSUPPORTED if the model has no template. Safe from any thread. */
 OCT_API OCT_CHECKED oct_status oct_engine_chat_tokens(const oct_engine *e,
                                                       const char *messages_json,

@@ -50,8 +50,9 @@ struct oct_ids {
 OCT_CHECKED oct_status oct_tokenizer_encode(const struct oct_tokenizer *t, const char *text,
                                             size_t len, unsigned flags, struct oct_ids *ids);
 /* The same with OCT_ENCODE_SPECIAL for a text that several have written, as a rendered chat
- * template gives it: own[len] has 1 for a byte that may be part of a special token, 0 for one of a
- * text that never names one. Added tokens that are not special are found anywhere. The text must be
+ * template gives it: own[len] has 1 for a byte that may be part of a control token, 0 for one of a
+ * text that never names one. Control tokens are the special ones and other added tokens that are
+ * spelled like them, <|...|> or <｜...｜>; the rest (<think>) are found anywhere. The text must be
  * UTF-8. */
 OCT_CHECKED oct_status oct_tokenizer_encode_marked(const struct oct_tokenizer *t, const char *text,
                                                    size_t len, const char *own,

@@ -89,6 +89,21 @@ static oct_status make_room(struct oct_added_set *set, size_t len)
     return OCT_OK;
 }
 
+static bool looks_special(const char *s, size_t len)
+{
+    static const struct {
+        const char *head, *tail;
+    } shape[] = {{"<|", "|>"}, {"<\xef\xbd\x9c", "\xef\xbd\x9c>"}};
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+        const size_t head = strlen(shape[i].head), tail = strlen(shape[i].tail);
+        if (len >= head + tail && memcmp(s, shape[i].head, head) == 0 &&
+            memcmp(s + len - tail, shape[i].tail, tail) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 oct_status oct_added_insert(struct oct_added_set *set, const char *pattern, size_t len,
                             const struct oct_added *token)
 {
@@ -124,17 +139,20 @@ oct_status oct_added_insert(struct oct_added_set *set, const char *pattern, size
         return OCT_FAIL(OCT_E_FORMAT, "added_tokens: \"%s\" is there twice",
                         oct_error_quote(quoted, sizeof quoted, pattern, len));
     }
-    set->tokens[set->n_tokens++] = *token;
+    set->tokens[set->n_tokens] = *token;
+    set->tokens[set->n_tokens++].control = token->special || looks_special(pattern, len);
     set->ends[node] = set->n_tokens;
     return OCT_OK;
 }
 
-/* The token may be one here: it is not special, or the text is free to name it. */
+/* The token may be one here: the text, or this part of it, is free to name it. */
 static bool allowed(const struct oct_added_special *special, const struct oct_added *token,
                     size_t pos, size_t end)
 {
-    return !token->special ||
-           (special->found && (!special->own || !memchr(special->own + pos, 0, end - pos)));
+    if (special->own) {
+        return !token->control || !memchr(special->own + pos, 0, end - pos);
+    }
+    return !token->special || special->found;
 }
 
 /* The longest token that starts at text[pos], or NULL; with `only`, of those allowed there. */

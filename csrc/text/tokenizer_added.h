@@ -12,6 +12,8 @@ enum { OCT_ADDED_MAX_BYTES = 1024 }; /* of one added token; bounds the work per 
 struct oct_added {
     uint32_t id;
     bool special, single_word, lstrip, rstrip;
+    bool control; /* set by oct_added_insert: special, or spelled like one: <|...|>, <｜...｜>.
+                     DeepSeek has <｜User｜> and <｜Assistant｜> as tokens that are not special */
 };
 struct oct_added_set {
     struct oct_added *tokens; /* owned, as all below */
@@ -42,8 +44,8 @@ typedef oct_status (*oct_added_fn)(void *user, const struct oct_added_part *part
 /* Which special tokens are found. */
 struct oct_added_special {
     bool found;      /* false: they all stay text */
-    const char *own; /* [len of the text] NULL, or marks: only a token all of whose bytes are marked
-                        with 1 is found */
+    const char *own; /* [len of the text] NULL, or marks: a control token is found only where all
+                        its bytes are marked with 1 */
 };
 /* Calls `part` for each part of text[len] (valid UTF-8), in the order of the reference. */
 OCT_CHECKED oct_status oct_added_split(const struct oct_added_set *set, const unsigned char *text,
