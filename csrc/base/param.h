@@ -19,6 +19,7 @@
     X(INFO,     "info")            \
     X(TOKENIZE, "tokenize")        \
     X(TEMPLATE, "template")        \
+    X(BENCH,    "bench")           \
     X(VERSION,  "version")         \
     X(HELP,     "help")
 // clang-format on
@@ -63,7 +64,8 @@ enum oct_param_group {
 // clang-format off
 #define OCT_PARAMS(X)                                                                             \
     X(MODEL, "model", 'm', STRING, NULL, NULL, "the first argument", MODEL,                       \
-      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "PATH",                   \
+      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE |                          \
+      OCT_CMD_BENCH, "PATH",                                                                      \
       "the model: a Hugging Face directory or a .gguf file")                                      \
     X(DTYPE, "dtype", 0, CHOICE, NULL, "auto", NULL, MODEL, OCT_CMD_RUN | OCT_CMD_INFO,           \
       "auto|bfloat16|float32",                                                                    \
@@ -131,8 +133,15 @@ enum oct_param_group {
     X(BOS, "bos", 0, BOOL, NULL, "false", NULL, TEXT, OCT_CMD_TOKENIZE, "",                       \
       "add what the tokenizer adds around a prompt")                                              \
                                                                                                   \
+    X(REPEAT, "repeat", 0, INT, "[1, 101]", "5", NULL, PROCESS, OCT_CMD_BENCH, "N",               \
+      "rounds; a figure is the median of them")                                                   \
+    X(INPUT, "input", 'i', STRING, NULL, NULL, "4 MiB of made-up English", TEXT, OCT_CMD_BENCH,   \
+      "FILE", "text to measure with")                                                             \
+    X(PYTHON, "python", 0, STRING, NULL, NULL, "python3", PROCESS, OCT_CMD_BENCH, "PATH",         \
+      "a Python with the package tokenizers, and jinja2, to compare with")                        \
+                                                                                                  \
     X(JSON, "json", 0, BOOL, NULL, "false", NULL, OUTPUT,                                         \
-      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "",                       \
+      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE | OCT_CMD_BENCH, "",       \
       "print one JSON object for each result")                                                    \
     X(STATS, "stats", 0, BOOL, NULL, "true", NULL, OUTPUT, OCT_CMD_RUN, "",                       \
       "print speeds on standard error after each answer")                                         \

@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TEXT_FD = 3, MAX_ANSWER_BYTES = 1 << 16 };
+enum { TEXT_FD = 3 };
 
 /* One thread, as we have; each figure the median of the rounds. */
 static const char script[] =
@@ -131,12 +131,14 @@ static oct_status run_python(const char *python, int job_fd, int text_fd, struct
     posix_spawn_file_actions_adddup2(&fa, job_fd, 0);
     posix_spawn_file_actions_adddup2(&fa, pipe_fd[1], 1);
     posix_spawn_file_actions_adddup2(&fa, text_fd, TEXT_FD);
-    char code[sizeof script], name[] = "python", flag[] = "-c";
+    char code[sizeof script], flag[] = "-c",
+                              *name = oct_strdup(python); /* finds its packages by it */
     memcpy(code, script, sizeof script);
     char *argv[] = {name, flag, code, NULL};
     pid_t pid;
-    const int e = posix_spawnp(&pid, python, &fa, NULL, argv, environ);
+    const int e = !name ? ENOMEM : posix_spawnp(&pid, python, &fa, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&fa);
+    oct_free(name);
     (void)close(pipe_fd[1]);
     if (e != 0) {
         (void)close(pipe_fd[0]);
@@ -165,7 +167,7 @@ static void copy_version(const json_t *o, const char *key, bool *has, char *dst,
 
 oct_status oct_bench_peer_run(const struct oct_bench_peer_job *job, struct oct_bench_peer *out)
 {
-    struct oct_buf text = {0}, answer = {.max_bytes = MAX_ANSWER_BYTES};
+    struct oct_buf text = {0}, answer = {0};
     int job_fd = -1, text_fd = -1;
     json_t *o = NULL;
     oct_status st;

@@ -41,6 +41,11 @@ const struct oct_command oct_commands[OCT_N_COMMANDS] = {
          "else the template knows. Of the model only its templates are read; with a template of "
          "your own no model is needed. The text is written as it is, without a newline at its end.",
          1, oct_command_template},
+    [OCT_CMD_BIT_BENCH] =
+        {OCT_CMD_BIT_BENCH, "SUITE [MODEL]", "measure how fast this machine does it",
+         "text MODEL: tokenizer and chat template, beside Hugging Face tokenizers and jinja2 where "
+         "a Python has them. MODEL may also be a tokenizer.json.",
+         2, oct_command_bench},
     [OCT_CMD_BIT_VERSION] = {OCT_CMD_BIT_VERSION, "", "print the version", NULL, 0,
                              oct_command_version},
     [OCT_CMD_BIT_HELP] = {OCT_CMD_BIT_HELP, "[COMMAND]", "print this help, or that of a command",

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * octavo bench, on a tiny model. Its figures are not judged here; that they are there, add up and
+ * are compared with the right thing is. The Python beside it is a script of ours. */
+#include "serve/spawn.h"
+#include "support/tiny.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { PATH_BYTES = 512 };
+
+static char *dir;
+
+static void write_model(void)
+{
+    struct oct_tiny t = oct_tiny_default(OCT_ARCH_QWEN2);
+    dir = oct_test_make_dir();
+    oct_tiny_write_hf(&t, dir);
+    oct_tiny_write_gguf(&t, dir, "tiny");
+}
+
+static void remove_model(void)
+{
+    oct_test_remove_dir(dir);
+}
+
+TestSuite(bench, .init = write_model, .fini = remove_model);
+
+/* octavo bench text dir/name, two rounds, 64 KiB and a bit of a text with all kinds of bytes. */
+static void bench_text(struct spawned *s, const char *name, const char *more, const char *python)
+{
+    char line[PATH_BYTES * 4], input[PATH_BYTES];
+    char text[70000];
+    for (size_t i = 0; i < sizeof text; i++) {
+        text[i] = "some words, 12 \n\xc3\xa9"[i % 18];
+    }
+    oct_test_write_file(dir, "input.txt", text, sizeof text);
+    (void)snprintf(input, sizeof input, "%s/input.txt", dir);
+    (void)snprintf(line, sizeof line, "bench|text|%s/%s|--repeat|2|--input|%s|--python|%s%s%s", dir,
+                   name, input, python, *more ? "|" : "", more);
+    spawn_line(s, line, NULL);
+}
+
+/* A program that reads its job and answers `answer`. Its path goes to dst. */
+static void write_python(char dst[PATH_BYTES], const char *answer)
+{
+    char script[1024];
+    const int n = snprintf(script, sizeof script, "#!/bin/sh\ncat >/dev/null\necho '%s'\n", answer);
+    oct_test_write_file(dir, "python", script, (size_t)n);
+    (void)snprintf(dst, PATH_BYTES, "%s/python", dir);
+    cr_assert_eq(chmod(dst, 0700), 0);
+}
+
+Test(bench, text_is_measured_for_a_directory_a_gguf_file_and_a_tokenizer_json)
+{
+    static const struct {
+        const char *name;
+        bool renders;
+    } row[] = {{"", true}, {"tiny.gguf", true}, {"tokenizer.json", false}};
+    double tokens[3];
+    char python[PATH_BYTES];
+    write_python(python, "{}");
+    for (size_t i = 0; i < 3; i++) {
+        struct spawned s;
+        bench_text(&s, row[i].name, "--json", python);
+        cr_assert_eq(s.code, 0, "%s: %d\n%s", row[i].name, s.code, s.err.data);
+        cr_assert_eq(spawn_json_number(s.out.data, "text_bytes"), 70000.0);
+        cr_assert_gt(spawn_json_number(s.out.data, "encode_mb_per_s"), 0.0);
+        cr_assert_gt(spawn_json_number(s.out.data, "decode_mb_per_s"), 0.0);
+        cr_assert_gt(spawn_json_number(s.out.data, "load_us"), 0.0);
+        cr_assert_eq(strstr(s.out.data, "render_us") != NULL, row[i].renders, "%s", s.out.data);
+        cr_assert_eq(strstr(s.out.data, "\"tokenizers\""), NULL, "%s", s.out.data);
+        tokens[i] = spawn_json_number(s.out.data, "tokens");
+        spawned_free(&s);
+    }
+    cr_assert(tokens[0] > 10000 && tokens[0] <= 70000, "%g", tokens[0]);
+    cr_assert(tokens[0] == tokens[1] && tokens[0] == tokens[2], "%g, %g, %g", tokens[0], tokens[1],
+              tokens[2]);
+}
+
+Test(bench, ids_that_differ_from_pythons_are_not_hidden)
+{
+    char python[PATH_BYTES];
+    write_python(python, "{\"tokenizers\": \"9.9.9\", \"load_us\": 1500, \"encode_us\": 70000, "
+                         "\"decode_us\": 35000, \"n_ids\": 3, \"ids_hash\": \"00000000000000aa\", "
+                         "\"jinja2\": \"8.8.8\", \"render_us\": 12.5}");
+    struct spawned s;
+    bench_text(&s, "", "", python);
+    cr_assert_eq(s.code, 0, "%s", s.err.data);
+    cr_assert(strstr(s.out.data, "tokenizers 9.9.9"), "%s", s.out.data);
+    cr_assert(strstr(s.out.data, "ids DIFFER"), "%s", s.out.data);
+    /* 70,000 bytes in 70 ms */
+    cr_assert(strstr(s.out.data, " 1.0 MB/s"), "%s", s.out.data);
+    cr_assert(strstr(s.out.data, " 2.0 MB/s"), "%s", s.out.data);
+    cr_assert(strstr(s.out.data, " 12.5 us"), "%s", s.out.data);
+    spawned_free(&s);
+}
+
+Test(bench, what_is_missing_is_named)
+{
+    char python[PATH_BYTES];
+    struct spawned s;
+    write_python(python, "{}");
+    bench_text(&s, "", "", python);
+    cr_assert_eq(s.code, 0, "%s", s.err.data);
+    cr_assert(strstr(s.err.data, "has no package \"tokenizers\""), "%s", s.err.data);
+    spawned_free(&s);
+
+    bench_text(&s, "", "", "/nowhere/python");
+    cr_assert_eq(s.code, 2, "%d", s.code);
+    cr_assert(strstr(s.err.data, "/nowhere/python"), "%s", s.err.data);
+    spawned_free(&s);
+
+    write_python(python, "not JSON");
+    bench_text(&s, "", "", python);
+    cr_assert_eq(s.code, 2, "%d", s.code);
+    cr_assert(strstr(s.err.data, "Python's answer"), "%s", s.err.data);
+    spawned_free(&s);
+
+    static const struct {
+        const char *line, *want;
+    } wrong[] = {
+        {"bench", "which suite?"},
+        {"bench|txet", "did you mean text"},
+        {"bench|text", "no model is given"},
+        {"bench|text|/nowhere/model", "/nowhere/model"},
+        {"bench|text|x|--repeat|0", "--repeat"},
+        {"bench|text|x|--input|/nowhere/text", "/nowhere/text"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        spawn_line(&s, wrong[i].line, NULL);
+        cr_assert_eq(s.code, 2, "%s: %d", wrong[i].line, s.code);
+        cr_assert(strstr(s.err.data, wrong[i].want), "%s: %s", wrong[i].line, s.err.data);
+        spawned_free(&s);
+    }
+}
