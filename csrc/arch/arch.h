@@ -5,6 +5,7 @@
 #ifndef OCT_ARCH_ARCH_H
 #define OCT_ARCH_ARCH_H
 
+#include "arch/kv_layout.h"
 #include "device/device.h"
 #include "model/config.h"
 
@@ -28,6 +29,7 @@ struct oct_model {
     const struct oct_arch *arch;
     int32_t dtype;            /* enum k_dtype of weights, activations and KV */
     int32_t max_positions;    /* rows of cos_sin */
+    struct oct_kv_layout kv;  /* which layers share pages */
     k_ptr embed;              /* [V, C] */
     k_ptr final_norm;         /* [C] */
     k_ptr head;               /* [V, C], matrix object; a packed copy of embed when tied */
@@ -41,11 +43,12 @@ struct oct_step {
     int32_t rows;                  /* T of this step, >= 1 */
     int32_t n_out;                 /* rows whose logits are wanted, 0..T */
     int32_t table_stride;          /* page table entries per sequence */
+    int64_t group_stride;          /* page table entries per group */
     k_ptr ids, positions, row_seq; /* [T] int32 */
-    k_ptr page_table;              /* [B, table_stride] int32 */
+    k_ptr page_table;              /* [kv.n_groups, B, table_stride] int32: one table per group; an
+                                      entry that no row's window of the group reaches is not read */
     k_ptr out_rows;                /* [n_out] int32 */
-    k_ptr kv_pool;
-    int64_t page_stride; /* elements */
+    k_ptr kv_pool;                 /* pages of kv.page_elems elements */
 
     k_ptr x;       /* [T, C] the residual stream */
     k_ptr h;       /* [T, C] normed rows, and what a block adds to x */
@@ -77,11 +80,5 @@ OCT_CHECKED oct_status oct_model_load(const struct oct_source *s, const struct o
                                       oct_load_progress_fn progress, void *user,
                                       struct oct_model **out);
 void oct_model_destroy(struct oct_model *m); /* NULL is fine */
-
-/* Elements of KV a page holds: all layers. */
-static inline int64_t oct_model_page_elems(const struct oct_model_config *c)
-{
-    return (int64_t)c->n_layers * 2 * c->n_kv_heads * K_PAGE_TOKENS * c->head_dim;
-}
 
 #endif

@@ -51,11 +51,12 @@ oct_status oct_block_norm(const struct oct_model *m, const struct oct_step *s, k
 static struct k_paging paging(const struct oct_model *m, const struct oct_step *s, int layer)
 {
     const struct oct_model_config *c = &m->cfg;
+    const int64_t group = m->kv.layer[layer].group, slot = m->kv.layer[layer].slot;
     return (struct k_paging){
         .pool = s->kv_pool,
-        .page_table = s->page_table,
-        .page_stride = s->page_stride,
-        .layer_offset = (int64_t)layer * 2 * c->n_kv_heads * K_PAGE_TOKENS * c->head_dim,
+        .page_table = s->page_table + (k_ptr)(group * s->group_stride) * sizeof(int32_t),
+        .page_stride = m->kv.page_elems,
+        .layer_offset = slot * 2 * c->n_kv_heads * K_PAGE_TOKENS * c->head_dim,
         .table_stride = s->table_stride,
         .n_kv_heads = c->n_kv_heads,
         .head_dim = c->head_dim,

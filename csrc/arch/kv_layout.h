@@ -24,4 +24,14 @@ struct oct_kv_layout {
 OCT_CHECKED oct_status oct_kv_layout_make(const struct oct_model_config *c,
                                           struct oct_kv_layout *out);
 
+/* The same of a list: each layer's window, and the elements that one layer needs in a page. */
+OCT_CHECKED oct_status oct_kv_layout_of(const int32_t *windows, int32_t n_layers,
+                                        int64_t layer_elems, struct oct_kv_layout *out);
+
+/* Window of a layer; 0: full attention. */
+static inline int32_t oct_layer_window(const struct oct_model_config *c, int32_t layer)
+{
+    return layer >= c->window_from_layer ? c->window : 0;
+}
+
 #endif

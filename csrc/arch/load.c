@@ -120,7 +120,7 @@ oct_status oct_load_dense_layer(struct oct_model *m, const struct oct_source *s,
     OCT_TRY(oct_load_stack(m, s, layer, gate_up, 2, c->dim, c->mlp_bias, &w->gate_up,
                            &w->gate_up_bias));
     OCT_TRY(oct_load_stack(m, s, layer, down, 1, c->ff_dim, c->mlp_bias, &w->down, &w->down_bias));
-    w->window = layer >= c->window_from_layer ? c->window : 0;
+    w->window = oct_layer_window(c, layer);
     return OCT_OK;
 }
 
@@ -209,6 +209,7 @@ oct_status oct_model_load(const struct oct_source *s, const struct oct_model_con
                             .arch = oct_arch_get(c->arch),
                             .dtype = dtype,
                             .max_positions = max_positions};
+    OCT_TRY_GOTO(oct_kv_layout_make(c, &m->kv), st, fail);
     m->layers = oct_calloc((size_t)c->n_layers, sizeof *m->layers);
     if (!m->layers) {
         OCT_TRY_GOTO(oct_no_memory("layers", (size_t)c->n_layers * sizeof *m->layers), st, fail);

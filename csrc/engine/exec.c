@@ -31,10 +31,11 @@ oct_status oct_exec_init(struct oct_exec *x, struct oct_model *m, const struct o
     const uint64_t q = (uint64_t)c->n_heads * (uint64_t)c->head_dim;
     const uint64_t qkv = q + 2 * (uint64_t)c->n_kv_heads * (uint64_t)c->head_dim;
     const uint64_t dim = (uint64_t)c->dim, ff = (uint64_t)c->ff_dim;
-    const uint64_t table = (uint64_t)plan->max_num_seqs * (uint64_t)plan->pages_per_seq;
+    const uint64_t table =
+        (uint64_t)m->kv.n_groups * (uint64_t)plan->max_num_seqs * (uint64_t)plan->pages_per_seq;
     struct layout l = {0};
     struct oct_step s = {.table_stride = plan->pages_per_seq,
-                         .page_stride = oct_model_page_elems(c)};
+                         .group_stride = (int64_t)plan->max_num_seqs * plan->pages_per_seq};
     /* The sampler's lists are host arrays of the requests: a device with memory of its own packs
      * them first. */
     OCT_ASSERT(m->dev->host_memory);
@@ -116,8 +117,15 @@ bool oct_exec_add(struct oct_exec *x, struct oct_req *r)
         x->out_rows[x->n_out++] = x->n_rows + n - 1;
         r->step_out = x->n_sample++;
     }
-    memcpy(x->page_table + (int64_t)x->n_seqs * x->step.table_stride, r->pages,
-           (size_t)r->n_pages * sizeof *r->pages);
+    /* A page of the request is one of each group, side by side in the pool. */
+    const int32_t n_groups = x->model->kv.n_groups;
+    for (int32_t g = 0; g < n_groups; g++) {
+        int32_t *table =
+            x->page_table + g * x->step.group_stride + (int64_t)x->n_seqs * x->step.table_stride;
+        for (int32_t i = 0; i < r->n_pages; i++) {
+            table[i] = r->pages[i] * n_groups + g;
+        }
+    }
     for (int32_t i = 0; i < n; i++) {
         x->ids[x->n_rows + i] = r->tokens[first + i];
         x->positions[x->n_rows + i] = first + i;

@@ -63,7 +63,8 @@ static uint64_t pages_for(uint64_t tokens)
 }
 
 /* Activations of one step (arch.h, oct_step), logits, rotary table and step arrays. */
-static uint64_t workspace(const struct oct_model_config *c, const struct oct_plan *p)
+static uint64_t workspace(const struct oct_model_config *c, const struct oct_plan *p,
+                          uint64_t n_groups)
 {
     const uint64_t width = (uint64_t)k_dtype_bytes(p->dtype);
     const uint64_t rows = ((uint64_t)p->max_num_batched_tokens + K_GEMM_ROW_PAD - 1) /
@@ -74,8 +75,8 @@ static uint64_t workspace(const struct oct_model_config *c, const struct oct_pla
     const uint64_t qkv = q + 2 * (uint64_t)c->n_kv_heads * (uint64_t)c->head_dim;
     return rows * width * (3 * (uint64_t)c->dim + qkv + q + 3 * (uint64_t)c->ff_dim) +
            out * 4 * (uint64_t)c->vocab_size +
-           (uint64_t)p->max_model_len * 4 * (uint64_t)c->rope.rot_dim +
-           4 * (3 * rows + out + (uint64_t)p->max_num_seqs * (uint64_t)p->pages_per_seq);
+           (uint64_t)p->max_model_len * 4 * (uint64_t)c->rope.rot_dim + 4 * (3 * rows + out) +
+           4 * n_groups * (uint64_t)p->max_num_seqs * (uint64_t)p->pages_per_seq;
 }
 
 oct_status oct_plan_make(const struct oct_model_config *c, const struct oct_engine_options *o,
@@ -105,7 +106,10 @@ oct_status oct_plan_make(const struct oct_model_config *c, const struct oct_engi
     const uint64_t layers = layer_params(c) * (uint64_t)c->n_layers;
     p.n_params = layers + ends * (c->tied ? 1 : 2) + (uint64_t)c->dim;
     p.weight_bytes = (layers + 2 * ends + (uint64_t)c->dim) * width;
-    p.page_bytes = (uint64_t)oct_model_page_elems(c) * width;
+    struct oct_kv_layout kv;
+    OCT_TRY(oct_kv_layout_make(c, &kv));
+    /* One page here is a page of each group. */
+    p.page_bytes = (uint64_t)kv.n_groups * (uint64_t)kv.page_elems * width;
     p.kv_bytes_per_token = p.page_bytes / K_PAGE_TOKENS;
 
     /* Default pool: the longest request, and as much again for others; never over 40 % of memory.
@@ -117,7 +121,7 @@ oct_status oct_plan_make(const struct oct_model_config *c, const struct oct_engi
         budget = budget > most ? most : budget;
     }
     uint64_t pages = budget / p.page_bytes;
-    pages = pages > INT32_MAX / 2 ? INT32_MAX / 2 : pages;
+    pages = pages > INT32_MAX / 2 / OCT_KV_MAX_GROUPS ? INT32_MAX / 2 / OCT_KV_MAX_GROUPS : pages;
     if (pages < 1) {
         return OCT_FAIL(OCT_E_MEM,
                         "the KV cache needs at least one page of %" PRIu64 " bytes; %" PRIu64
@@ -138,7 +142,7 @@ oct_status oct_plan_make(const struct oct_model_config *c, const struct oct_engi
     p.n_pages = (int32_t)pages;
     p.kv_cache_bytes = pages * p.page_bytes;
     p.pages_per_seq = (int32_t)pages_for((uint64_t)p.max_model_len);
-    p.workspace_bytes = workspace(c, &p);
+    p.workspace_bytes = workspace(c, &p, (uint64_t)kv.n_groups);
     p.total_bytes = p.weight_bytes + p.kv_cache_bytes + p.workspace_bytes;
     if (memory_bytes && p.total_bytes > memory_bytes) {
         return OCT_FAIL(OCT_E_MEM,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * cache.h - a paged cache for tests: pages in shuffled places, everything else a trap. Slots that
- * nobody wrote are NaN, page table entries that nobody asked for are 2147480000. */
+ * nobody wrote are NaN, page table entries that nobody asked for are -1 (page -1 is one more page
+ * of NaN) and 2147480000 in turn. */
 #ifndef OCT_TEST_CPU_CACHE_H
 #define OCT_TEST_CPU_CACHE_H
 
@@ -14,9 +15,15 @@ struct cache {
     int32_t n_used; /* pages given out */
     int32_t *order; /* shuffled page numbers, in the order in which they are given out */
     int32_t *table; /* [n_seqs][stride] */
+    char *block;    /* page -1, then the pool */
     char *pool;
     struct k_paging kv;
 };
+
+static inline bool cache_is_trap(int32_t page)
+{
+    return page == -1 || page == CACHE_TRAP;
+}
 
 static inline struct cache cache_make(int32_t n_seqs, int32_t max_tokens, int32_t heads,
                                       int32_t dim, int32_t dtype, uint64_t seed)
@@ -33,9 +40,10 @@ static inline struct cache cache_make(int32_t n_seqs, int32_t max_tokens, int32_
     }
     c.table = malloc((size_t)(n_seqs * stride) * sizeof(int32_t));
     for (int32_t i = 0; i < n_seqs * stride; i++) {
-        c.table[i] = CACHE_TRAP;
+        c.table[i] = i % 2 ? CACHE_TRAP : -1;
     }
-    c.pool = nans(c.n_pages * layer * CACHE_LAYERS, dtype);
+    c.block = nans((c.n_pages + 1) * layer * CACHE_LAYERS, dtype);
+    c.pool = c.block + layer * CACHE_LAYERS * k_dtype_bytes(dtype);
     c.kv = (struct k_paging){
         .pool = addr(c.pool),
         .page_table = addr(c.table),
@@ -53,14 +61,14 @@ static inline void cache_drop(struct cache *c)
 {
     free(c->order);
     free(c->table);
-    free(c->pool);
+    free(c->block);
 }
 
 /* Gives the page of (seq, pos) a place, if it has none. */
 static inline void cache_map(struct cache *c, int32_t seq, int32_t pos)
 {
     int32_t *entry = &c->table[seq * c->kv.table_stride + pos / K_PAGE_TOKENS];
-    if (*entry == CACHE_TRAP) {
+    if (cache_is_trap(*entry)) {
         cr_assert(c->n_used < c->n_pages);
         *entry = c->order[c->n_used++];
     }
@@ -71,7 +79,7 @@ static inline void *cache_at(const struct cache *c, int32_t seq, int32_t pos, in
                              bool value)
 {
     const int32_t page = c->table[seq * c->kv.table_stride + pos / K_PAGE_TOKENS];
-    cr_assert(page != CACHE_TRAP);
+    cr_assert(!cache_is_trap(page));
     const int64_t at =
         (int64_t)page * c->kv.page_stride + c->kv.layer_offset +
         ((value ? c->kv.n_kv_heads + head : head) * K_PAGE_TOKENS + pos % K_PAGE_TOKENS) *
