@@ -32,7 +32,10 @@ const struct oct_command oct_commands[OCT_N_COMMANDS] = {
     [OCT_CMD_BIT_TOKENIZE] =
         {OCT_CMD_BIT_TOKENIZE, "MODEL [TEXT]", "show the token ids of a text, or the text of ids",
          "The text is the argument, else what comes on standard input. Each line shows an id and "
-         "the bytes it stands for; the counts go to standard error.",
+         "the bytes it stands for; the counts go to standard error, with what decoding the ids "
+         "gives. "
+         "With --decode it goes the other way. In a text special tokens stay text, as in a "
+         "conversation, unless --special is given.",
          2, oct_command_tokenize},
     [OCT_CMD_BIT_TEMPLATE] =
         {OCT_CMD_BIT_TEMPLATE, "[MODEL] < MESSAGES.json",

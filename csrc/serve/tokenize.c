@@ -104,8 +104,59 @@ static oct_status append_quoted(struct oct_buf *b, const char *s, size_t len)
     return oct_buf_append(b, "\"", 1);
 }
 
+/* What decoding makes of the ids of a text. */
+struct decoded {
+    struct oct_buf text;
+    bool same; /* it is the text again */
+};
+
+static oct_status decode_back(const struct oct_tokenizer *t, const struct oct_params *p,
+                              const char *text, size_t len, const struct oct_ids *ids,
+                              struct decoded *d)
+{
+    struct oct_ids bare = {0}; /* without what --bos puts around them */
+    oct_status st = OCT_OK;
+    if (oct_param_bool(p, OCT_P_BOS)) {
+        st = oct_tokenizer_encode(
+            t, text, len, oct_param_bool(p, OCT_P_SPECIAL) ? OCT_ENCODE_SPECIAL : 0u, &bare);
+        ids = &bare;
+    }
+    if (st == OCT_OK) {
+        st = oct_tokenizer_decode(t, ids->data, ids->len, false, &d->text);
+    }
+    d->same =
+        st == OCT_OK && d->text.len == len && (len == 0 || memcmp(d->text.data, text, len) == 0);
+    oct_ids_free(&bare);
+    return st;
+}
+
+/* The counts, and in words what decoding gives. */
+static oct_status note_counts(const struct oct_ids *ids, size_t n_bytes, const struct decoded *d)
+{
+    enum { SHOWN_BYTES = 500 };
+    struct oct_buf other = {0};
+    oct_status st = OCT_OK;
+    if (!d->same) {
+        const char *s = d->text.data ? d->text.data : "";
+        size_t n = d->text.len < SHOWN_BYTES ? d->text.len : SHOWN_BYTES;
+        while (n < d->text.len && n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80) {
+            n--;
+        }
+        st = append_quoted(&other, s, n);
+        if (st == OCT_OK && n < d->text.len) {
+            st = oct_buf_printf(&other, " and so on");
+        }
+    }
+    if (st == OCT_OK) {
+        oct_note("%zu token%s, %zu byte%s; decoding gives %s", ids->len, ids->len == 1 ? "" : "s",
+                 n_bytes, n_bytes == 1 ? "" : "s", d->same ? "the same text" : other.data);
+    }
+    oct_buf_free(&other);
+    return st;
+}
+
 static oct_status print_ids(struct oct_output *out, const struct oct_tokenizer *t,
-                            const struct oct_ids *ids, size_t n_bytes)
+                            const struct oct_ids *ids, size_t n_bytes, const struct decoded *d)
 {
     struct oct_buf lines = {0};
     oct_status st = OCT_OK;
@@ -117,15 +168,14 @@ static oct_status print_ids(struct oct_output *out, const struct oct_tokenizer *
         OCT_TRY_GOTO(oct_buf_append(&lines, "\n", 1), st, done);
     }
     OCT_TRY_GOTO(oct_output_text(out, lines.data ? lines.data : "", lines.len), st, done);
-    oct_note("%zu token%s, %zu byte%s", ids->len, ids->len == 1 ? "" : "s", n_bytes,
-             n_bytes == 1 ? "" : "s");
+    st = note_counts(ids, n_bytes, d);
 done:
     oct_buf_free(&lines);
     return st;
 }
 
 static oct_status print_ids_json(struct oct_output *out, const struct oct_tokenizer *t,
-                                 const struct oct_ids *ids, size_t n_bytes)
+                                 const struct oct_ids *ids, size_t n_bytes, const struct decoded *d)
 {
     json_t *id_list = json_array(), *pieces = json_array();
     struct oct_buf piece_text = {0};
@@ -140,9 +190,11 @@ static oct_status print_ids_json(struct oct_output *out, const struct oct_tokeni
              json_array_append_new(
                  pieces, json_stringn(piece_text.data ? piece_text.data : "", piece_text.len)) == 0;
     }
-    json_t *o = ok ? json_pack("{s:O, s:O, s:I, s:I}", "ids", id_list, "pieces", pieces, "n_tokens",
-                               (json_int_t)ids->len, "n_bytes", (json_int_t)n_bytes)
-                   : NULL;
+    json_t *o =
+        ok ? json_pack("{s:O, s:O, s:I, s:I, s:s%, s:b}", "ids", id_list, "pieces", pieces,
+                       "n_tokens", (json_int_t)ids->len, "n_bytes", (json_int_t)n_bytes, "decoded",
+                       d->text.data ? d->text.data : "", d->text.len, "decodes_back", d->same)
+           : NULL;
     st = o ? oct_output_json(out, o, false) : oct_no_memory("JSON output", ids->len);
     json_decref(o);
 done:
@@ -158,12 +210,17 @@ static oct_status encode(struct oct_output *out, const struct oct_params *p,
     struct oct_ids ids = {0};
     const unsigned flags = (oct_param_bool(p, OCT_P_SPECIAL) ? OCT_ENCODE_SPECIAL : 0u) |
                            (oct_param_bool(p, OCT_P_BOS) ? OCT_ENCODE_BOS_EOS : 0u);
+    struct decoded d = {0};
     oct_status st = oct_tokenizer_encode(t, text, len, flags, &ids);
     if (st == OCT_OK) {
-        st = oct_param_bool(p, OCT_P_JSON) ? print_ids_json(out, t, &ids, len)
-                                           : print_ids(out, t, &ids, len);
+        st = decode_back(t, p, text, len, &ids, &d);
+    }
+    if (st == OCT_OK) {
+        st = oct_param_bool(p, OCT_P_JSON) ? print_ids_json(out, t, &ids, len, &d)
+                                           : print_ids(out, t, &ids, len, &d);
     }
     oct_ids_free(&ids);
+    oct_buf_free(&d.text);
     return st;
 }
 

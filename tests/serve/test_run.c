@@ -328,7 +328,7 @@ Test(run, tokenize_shows_ids_and_decode_takes_them_back)
                                  "     198  \"\\xc3\"\n"
                                  "     172  \"\\xa9\"\n"
                                  "      13  \"\\n\"\n");
-    cr_assert_str_eq(s.err.data, "7 tokens, 8 bytes\n");
+    cr_assert_str_eq(s.err.data, "7 tokens, 8 bytes; decoding gives the same text\n");
     spawned_free(&s);
     octavo(&s, "tokenize", "--decode|[119, 259,35 37 198,172]", NULL);
     assert_ok(&s, "--decode");
@@ -341,7 +341,13 @@ Test(run, tokenize_shows_ids_and_decode_takes_them_back)
     octavo(&s, "tokenize", "--json", "t\xc3\xa9"); /* a piece that is half a letter */
     assert_ok(&s, "--json");
     cr_assert_str_eq(s.out.data, "{\"ids\": [119, 198, 172], \"pieces\": [\"t\", \"\xef\xbf\xbd\", "
-                                 "\"\xef\xbf\xbd\"], \"n_tokens\": 3, \"n_bytes\": 3}\n");
+                                 "\"\xef\xbf\xbd\"], \"n_tokens\": 3, \"n_bytes\": 3, "
+                                 "\"decoded\": \"t\xc3\xa9\", \"decodes_back\": true}\n");
+    spawned_free(&s);
+    octavo(&s, "tokenize", "--bos",
+           "\xff!"); /* no UTF-8: it comes back as the reference repairs it */
+    assert_ok(&s, "broken text");
+    cr_assert(strstr(s.err.data, "decoding gives \"\xef\xbf\xbd!\"\n"), "%s", s.err.data);
     spawned_free(&s);
     static const char *const bad[] = {"--decode|300", "--decode|-1", "--decode|1x",
                                       "--decode|99999999999999999999"};
@@ -360,7 +366,7 @@ Test(run, special_tokens_are_text_unless_asked_for)
     const char *const special[] = {"tokenize", model, "<|im_end|>", "--special", NULL};
     struct spawned s;
     spawn(&s, text, NULL, NULL);
-    cr_assert_str_eq(s.err.data, "10 tokens, 10 bytes\n");
+    cr_assert_str_eq(s.err.data, "10 tokens, 10 bytes; decoding gives the same text\n");
     spawned_free(&s);
     spawn(&s, special, NULL, NULL);
     cr_assert_str_eq(s.out.data, "       2  \"<|im_end|>\"\n");
