@@ -6,7 +6,7 @@
  * A page is in one of three states. Used: one or more requests hold it. Cached: nobody holds it,
  * but the prefix cache (prefix.h) knows what it contains; it can be handed out again when nothing
  * is free, the one longest unused first. Free: nobody knows it. One thread owns the pool. Every
- * call costs a constant number of memory accesses. */
+ * call but init costs a constant number of memory accesses. */
 #ifndef OCT_ENGINE_PAGES_H
 #define OCT_ENGINE_PAGES_H
 
@@ -42,7 +42,8 @@ int32_t oct_pages_take(struct oct_pages *p);
 void oct_pages_hold(struct oct_pages *p, int32_t page);
 /* One reference less; at none the page becomes cached (newest) if a block knows it, else free. */
 void oct_pages_drop(struct oct_pages *p, int32_t page);
-/* The block that knows it; -1 takes the knowledge away (a cached page becomes free). */
+/* The block that knows it (on a used page that none knows); -1 takes the knowledge away (a cached
+ * page becomes free). */
 void oct_pages_set_block(struct oct_pages *p, int32_t page, int32_t block);
 
 #endif
