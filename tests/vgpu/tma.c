@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: Apache-2.0
+// tma.c - tensor maps and the copies that read them: boxes of 1 to 5 dimensions, swizzles, fill.
+#include "async_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+// ---- the map ----
+
+unsigned vg_tensormap_elem_bytes(unsigned type)
+{
+    static const uint8_t bytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4};
+    return type < sizeof(bytes) ? bytes[type] : 0;
+}
+
+static uint32_t sum_of(const struct vg_tensormap *m)
+{
+    const uint8_t *p = (const uint8_t *)m;
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < offsetof(struct vg_tensormap, sum); i++) {
+        h = (h ^ p[i]) * 16777619u;
+    }
+    return h;
+}
+
+bool vg_tensormap_valid(const struct vg_tensormap *m)
+{
+    return m->magic == VG_TENSORMAP_MAGIC && m->sum == sum_of(m);
+}
+
+#define REFUSE(...) \
+    do { \
+        snprintf(err, err_bytes, __VA_ARGS__); \
+        return false; \
+    } while (0)
+
+bool vg_tensormap_encode(struct vg_tensormap *out, unsigned type, unsigned rank, uint64_t base,
+                         const uint64_t *dim, const uint64_t *stride, const uint32_t *box,
+                         const uint32_t *elem_stride, unsigned interleave, unsigned swizzle,
+                         unsigned l2, unsigned fill, char *err, size_t err_bytes)
+{
+    struct vg_tensormap m = {.magic = VG_TENSORMAP_MAGIC, .base = base};
+    unsigned elem = vg_tensormap_elem_bytes(type);
+    if (elem == 0) {
+        REFUSE("data type %u is unknown", type);
+    }
+    if (rank < 1 || rank > 5) {
+        REFUSE("rank %u is not 1 to 5", rank);
+    }
+    if (base == 0 || base % 16 != 0) {
+        REFUSE("global address 0x%llx is not a multiple of 16", (unsigned long long)base);
+    }
+    if (interleave != 0) {
+        REFUSE("interleaved layouts are not modelled");
+    }
+    if (swizzle > VG_TM_SWIZZLE_128) {
+        REFUSE("swizzle %u is unknown", swizzle);
+    }
+    if (fill > 1) {
+        REFUSE("out-of-bounds fill %u is unknown", fill);
+    }
+    if (fill == 1 && type < VG_TM_F16) {
+        REFUSE("NaN fill needs a floating-point type");
+    }
+    for (unsigned i = 0; i < rank; i++) {
+        if (dim[i] == 0 || dim[i] > UINT64_C(1) << 32) {
+            REFUSE("dimension %u of %llu elements is not 1 to 2^32", i, (unsigned long long)dim[i]);
+        }
+        if (box[i] == 0 || box[i] > 256) {
+            REFUSE("box of %u elements in dimension %u is not 1 to 256", box[i], i);
+        }
+        if (elem_stride[i] == 0 || elem_stride[i] > 8) {
+            REFUSE("element stride %u of dimension %u is not 1 to 8", elem_stride[i], i);
+        }
+        if (i > 0) {
+            uint64_t s = stride[i - 1];
+            if (s == 0 || s % 16 != 0 || s >= UINT64_C(1) << 40) {
+                REFUSE("stride of %llu bytes in dimension %u is not a multiple of 16 below 2^40",
+                       (unsigned long long)s, i);
+            }
+            m.stride[i - 1] = s;
+        }
+        m.size[i] = (uint32_t)(dim[i] - 1);
+        m.box[i] = (uint16_t)box[i];
+        m.elem_stride[i] = (uint8_t)elem_stride[i];
+    }
+    unsigned inner = box[0] * elem;
+    if (inner % 16 != 0) {
+        REFUSE("inner box of %u bytes is not a multiple of 16", inner);
+    }
+    if (swizzle != VG_TM_SWIZZLE_NONE) {
+        unsigned span = 16u << swizzle;
+        if (inner > span) {
+            REFUSE("inner box of %u bytes is wider than the %u-byte swizzle", inner, span);
+        }
+        if (inner < span) {
+            REFUSE("boxes narrower than the swizzle are not modelled (%u of %u bytes)", inner,
+                   span);
+        }
+    }
+    m.rank = (uint8_t)rank;
+    m.type = (uint8_t)type;
+    m.swizzle = (uint8_t)swizzle;
+    m.l2 = (uint8_t)l2;
+    m.fill = (uint8_t)fill;
+    m.sum = sum_of(&m);
+    *out = m;
+    return true;
+}
+
+bool vg_tensormap_replace(struct vg_tensormap *m, uint64_t base, char *err, size_t err_bytes)
+{
+    if (!vg_tensormap_valid(m)) {
+        REFUSE("not a tensor map");
+    }
+    if (base == 0 || base % 16 != 0) {
+        REFUSE("global address 0x%llx is not a multiple of 16", (unsigned long long)base);
+    }
+    m->base = base;
+    m->sum = sum_of(m);
+    return true;
+}
+
+// ---- boxes ----
+
+static unsigned box_count(const struct vg_tensormap *m, unsigned d)
+{
+    unsigned s = d == 0 ? 1 : m->elem_stride[d]; // dimension 0 has no stride
+    return (m->box[d] + s - 1u) / s;
+}
+
+uint32_t vg_tile_bytes(const struct vg_tensormap *m)
+{
+    uint32_t n = vg_tensormap_elem_bytes(m->type);
+    for (unsigned d = 0; d < m->rank; d++) {
+        n *= box_count(m, d);
+    }
+    return n;
+}
+
+struct rows { // walk over the rows of a box
+    const struct vg_tile *t;
+    unsigned elem, inner, n_rows;
+    unsigned at[5];
+    unsigned row;
+    bool inside;     // the row lies inside the tensor in dimensions 1..
+    uint64_t base;   // address of element 0 of dimension 0 in this row
+    uint32_t lo, hi; // elements of the box inside the tensor in dimension 0
+};
+
+static void rows_place(struct rows *r)
+{
+    const struct vg_tensormap *m = &r->t->map;
+    r->inside = r->lo < r->hi;
+    r->base = m->base;
+    for (unsigned d = 1; d < m->rank; d++) {
+        int64_t c = (int64_t)r->t->at[d] + (int64_t)r->at[d] * m->elem_stride[d];
+        if (c < 0 || c > (int64_t)m->size[d]) {
+            r->inside = false;
+            return;
+        }
+        r->base += (uint64_t)c * m->stride[d - 1];
+    }
+}
+
+static void rows_begin(struct rows *r, const struct vg_tile *t)
+{
+    const struct vg_tensormap *m = &t->map;
+    memset(r, 0, sizeof(*r));
+    r->t = t;
+    r->elem = vg_tensormap_elem_bytes(m->type);
+    r->inner = m->box[0] * r->elem;
+    r->n_rows = 1;
+    for (unsigned d = 1; d < m->rank; d++) {
+        r->n_rows *= box_count(m, d);
+    }
+    int64_t x = t->at[0], end = (int64_t)m->size[0] + 1;
+    int64_t lo = x < 0 ? -x : 0, hi = end - x;
+    hi = hi > m->box[0] ? m->box[0] : hi;
+    r->lo = lo > m->box[0] ? m->box[0] : (uint32_t)lo;
+    r->hi = hi < (int64_t)r->lo ? r->lo : (uint32_t)hi;
+    rows_place(r);
+}
+
+static bool rows_next(struct rows *r)
+{
+    if (++r->row == r->n_rows) {
+        return false;
+    }
+    for (unsigned d = 1; d < r->t->map.rank; d++) {
+        if (++r->at[d] < box_count(&r->t->map, d)) {
+            break;
+        }
+        r->at[d] = 0;
+    }
+    rows_place(r);
+    return true;
+}
+
+static uint64_t row_addr(const struct rows *r)
+{
+    return r->base + (uint64_t)((int64_t)r->t->at[0] + (int64_t)r->lo) * r->elem;
+}
+
+bool vg_tile_runs(const struct vg_tile *t, vg_tile_run fn, void *ctx)
+{
+    struct rows r;
+    rows_begin(&r, t);
+    do {
+        if (r.inside && !fn(ctx, row_addr(&r), (r.hi - r.lo) * r.elem)) {
+            return false;
+        }
+    } while (rows_next(&r));
+    return true;
+}
+
+// Where 16-byte chunk at box offset `pos` lies; XOR of address bits 4.. with bits 7...
+static uint32_t swizzled(unsigned swizzle, uint32_t smem_addr, uint32_t pos)
+{
+    uint32_t a = smem_addr + pos;
+    uint32_t mask = (1u << swizzle) - 1; // none 0, 32 B 1, 64 B 3, 128 B 7
+    return (a ^ ((a >> 7 & mask) << 4)) - smem_addr;
+}
+
+static void fill_bytes(const struct vg_tensormap *m, uint8_t *p, uint32_t bytes)
+{
+    memset(p, 0, bytes);
+    if (m->fill != 1) {
+        return;
+    }
+    unsigned elem = vg_tensormap_elem_bytes(m->type);
+    uint64_t nan = m->type == VG_TM_F16    ? 0x7FFF
+                   : m->type == VG_TM_BF16 ? 0x7FFF
+                   : m->type == VG_TM_F64  ? UINT64_C(0x7FFFFFFFFFFFFFFF)
+                                           : 0x7FFFFFFF;
+    for (uint32_t i = 0; i < bytes; i += elem) {
+        memcpy(p + i, &nan, elem);
+    }
+}
+
+void vg_tile_gather(const struct vg_tile *t, uint32_t smem_addr, uint8_t *out)
+{
+    const struct vg_tensormap *m = &t->map;
+    struct rows r;
+    uint8_t line[256 * 8];
+    rows_begin(&r, t);
+    do {
+        uint32_t pos = r.row * r.inner;
+        if (!r.inside || r.lo > 0 || r.hi < m->box[0]) {
+            fill_bytes(m, line, r.inner);
+        }
+        if (r.inside) {
+            memcpy(line + r.lo * r.elem, (const void *)(uintptr_t)row_addr(&r),
+                   (r.hi - r.lo) * r.elem);
+        }
+        if (m->swizzle == VG_TM_SWIZZLE_NONE) {
+            memcpy(out + pos, line, r.inner);
+        } else {
+            for (uint32_t i = 0; i < r.inner; i += 16) {
+                memcpy(out + swizzled(m->swizzle, smem_addr, pos + i), line + i, 16);
+            }
+        }
+    } while (rows_next(&r));
+}
+
+void vg_tile_scatter(const struct vg_tile *t, uint32_t smem_addr, const uint8_t *data,
+                     enum vg_red red, enum ptx_type type)
+{
+    const struct vg_tensormap *m = &t->map;
+    struct rows r;
+    uint8_t line[256 * 8];
+    rows_begin(&r, t);
+    do {
+        if (!r.inside) {
+            continue;
+        }
+        uint32_t pos = r.row * r.inner;
+        for (uint32_t i = 0; i < r.inner; i += 16) {
+            memcpy(line + i, data + swizzled(m->swizzle, smem_addr, pos + i), 16);
+        }
+        const uint8_t *from = line + r.lo * r.elem;
+        uint32_t n = (r.hi - r.lo) * r.elem;
+        if (red) {
+            vg_red_apply(red, type, row_addr(&r), from, n);
+        } else {
+            memcpy((void *)(uintptr_t)row_addr(&r), from, n);
+        }
+    } while (rows_next(&r));
+}
+
+// ---- instructions ----
+
+struct tma_ext {
+    struct vg_sh_addr sh, bar;
+    struct vg_addr map;
+    uint32_t coord[5], mask_row;
+    unsigned rank;
+    bool multicast;
+    enum vg_red red;
+};
+
+// The map and coordinates of a lane; false: fault.
+static bool read_map(struct vg_warp *w, const struct tma_ext *x, unsigned l, struct vg_tile *t)
+{
+    uint64_t addr = vg_lane_addr(w, x->map, l);
+    if (addr % 64 != 0) {
+        VG_FIND(w, (int)l, VG_TENSORMAP, "tensor map at 0x%llx is not aligned to 64 bytes",
+                (unsigned long long)addr);
+        return false;
+    }
+    if (!vg_arena_of(addr)) {
+        VG_FIND(w, (int)l, VG_TENSORMAP,
+                "tensor map at 0x%llx lies neither in parameters, constant nor global memory",
+                (unsigned long long)addr);
+        return false;
+    }
+    if (!vg_range_global(w, (int)l, addr, sizeof(t->map), false, "tensor map")) {
+        return false;
+    }
+    memcpy(&t->map, (const void *)(uintptr_t)addr, sizeof(t->map));
+    if (!vg_tensormap_valid(&t->map)) {
+        VG_FIND(w, (int)l, VG_TENSORMAP,
+                "the 128 bytes at 0x%llx are no tensor map of cuTensorMapEncodeTiled",
+                (unsigned long long)addr);
+        return false;
+    }
+    if (t->map.rank != x->rank) {
+        VG_FIND(w, (int)l, VG_TENSORMAP, "instruction of %u dimensions, tensor map of %u", x->rank,
+                t->map.rank);
+        return false;
+    }
+    for (unsigned d = 0; d < x->rank; d++) {
+        t->at[d] = (int32_t)vg_r(w, x->coord[d])[l];
+    }
+    return true;
+}
+
+static bool smem_fine(struct vg_warp *w, unsigned l, uint32_t off, const struct vg_tensormap *m)
+{
+    uint32_t at = off + VG_SMEM_BASE;
+    // The hardware asks for 128 bytes; with a swizzle pattern a tile that is read back by wgmma
+    // needs the pattern's own alignment, which the matrix descriptor's check sees.
+    if (at % 128 != 0) {
+        VG_FIND(w, (int)l, VG_MISALIGNED,
+                "shared memory side of a tensor copy at offset 0x%x is not aligned to 128 bytes",
+                off);
+        return false;
+    }
+    (void)m;
+    return true;
+}
+
+struct run_ctx {
+    struct vg_warp *w;
+    unsigned lane;
+    bool write;
+    enum vg_access kind;
+};
+
+static bool check_run(void *ctx, uint64_t addr, uint32_t bytes)
+{
+    const struct run_ctx *c = ctx;
+    if (!vg_range_global(c->w, (int)c->lane, addr, bytes, c->write,
+                         c->write ? "tensor store" : "tensor load")) {
+        return false;
+    }
+    if (!c->write) {
+        vg_race_global_range(c->w, addr, bytes, (int)c->lane, c->kind);
+    }
+    return true;
+}
+
+static int tma_load(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
+{
+    const struct tma_ext *x = op->ext;
+    for (uint32_t m = mask; m; m &= m - 1) {
+        unsigned l = vg_first(m);
+        struct vg_tile tile = {0};
+        struct vg_cta *t, *tb;
+        uint32_t off, boff;
+        if (!read_map(w, x, l, &tile) || !vg_sh_lane(w, x->sh, l, &t, &off) ||
+            !vg_sh_lane(w, x->bar, l, &tb, &boff) || !smem_fine(w, l, off, &tile.map)) {
+            return VG_STEP_FAULT;
+        }
+        struct run_ctx rc = {w, l, false, VG_LOAD};
+        if (!vg_tile_runs(&tile, check_run, &rc)) {
+            return VG_STEP_FAULT;
+        }
+        uint32_t bytes = vg_tile_bytes(&tile.map);
+        uint32_t ctas = x->multicast ? vg_r(w, x->mask_row)[l] & 0xFFFF : 1;
+        if (ctas == 0) {
+            VG_FIND(w, (int)l, VG_ASYNC_ARGUMENT, "multicast to no CTA");
+        }
+        for (unsigned r = 0; r < VG_MAX_CLUSTER; r++) {
+            if (!(ctas >> r & 1)) {
+                continue;
+            }
+            struct vg_cta *d = t, *db = tb;
+            if (x->multicast) {
+                d = db = w->cta->cluster && r < w->cta->cluster->n ? w->cta->cluster->cta[r]
+                         : r == 0 && !w->cta->cluster              ? w->cta
+                                                                   : NULL;
+            }
+            if (!d || d != db) {
+                VG_FIND(w, (int)l, VG_ASYNC_ARGUMENT,
+                        d ? "destination and mbarrier of a tensor copy lie in different CTAs"
+                          : "multicast to a CTA that is not there");
+                return VG_STEP_FAULT;
+            }
+            struct vg_bar *b = vg_bar_at(w, (int)l, db, boff, "tensor load");
+            if (!b || !vg_range_shared(w, (int)l, d, off, bytes, true, "tensor load destination")) {
+                return VG_STEP_FAULT;
+            }
+            struct vg_xfer *f = vg_xfer_new(w, (int)l, d, off, bytes);
+            f->from_tile = true;
+            f->tile = tile;
+            vg_tile_gather(&tile, off + VG_SMEM_BASE, f->data);
+            vg_xfer_issue(w, (int)l, b, f);
+        }
+        w->cta->counts->n[VG_N_TMA_LOAD_BYTES] += bytes;
+    }
+    return VG_STEP_DONE;
+}
+
+static enum ptx_type map_type(unsigned type)
+{
+    static const uint8_t of[] = {PTX_B8,  PTX_B16, PTX_U32,  PTX_S32, PTX_U64, PTX_S64, PTX_F16,
+                                 PTX_F32, PTX_F64, PTX_BF16, PTX_F32, PTX_F32, PTX_F32};
+    return (enum ptx_type)of[type];
+}
+
+static int tma_store(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
+{
+    const struct tma_ext *x = op->ext;
+    for (uint32_t m = mask; m; m &= m - 1) {
+        unsigned l = vg_first(m);
+        struct vg_tile tile = {0};
+        struct vg_cta *t;
+        uint32_t off;
+        if (!read_map(w, x, l, &tile) || !vg_sh_lane(w, x->sh, l, &t, &off) ||
+            !smem_fine(w, l, off, &tile.map)) {
+            return VG_STEP_FAULT;
+        }
+        uint32_t bytes = vg_tile_bytes(&tile.map);
+        struct run_ctx rc = {w, l, true, VG_STORE};
+        if (!vg_range_shared(w, (int)l, t, off, bytes, false, "tensor store source") ||
+            !vg_tile_runs(&tile, check_run, &rc)) {
+            return VG_STEP_FAULT;
+        }
+        enum ptx_type type = map_type(tile.map.type);
+        if (x->red && !vg_red_allowed(x->red, type)) {
+            VG_FIND(w, (int)l, VG_ASYNC_ARGUMENT,
+                    "this reduction is not defined for the tensor map's data type %u",
+                    tile.map.type);
+            return VG_STEP_FAULT;
+        }
+        struct vg_put *p = vg_put_new(w, l, off, bytes);
+        p->is_tile = true;
+        p->tile = tile;
+        p->red = x->red;
+        p->type = type;
+        vg_put_issue(w, p);
+        w->cta->counts->n[VG_N_TMA_STORE_BYTES] += bytes;
+    }
+    return VG_STEP_DONE;
+}
+
+static int tma_prefetch(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
+{
+    for (uint32_t m = mask; m; m &= m - 1) {
+        struct vg_tile tile = {0};
+        if (!read_map(w, op->ext, vg_first(m), &tile)) {
+            return VG_STEP_FAULT;
+        }
+    }
+    return VG_STEP_DONE;
+}
+
+// "[map, {c0, c1, ...}]"
+static bool decode_map(struct vg_dec *dc, struct tma_ext *x, const struct ptx_operand *o)
+{
+    if (o->kind != PTX_O_ADDR || o->n_elem != 2) {
+        return false;
+    }
+    x->map = vg_dec_addr(dc, o);
+    const struct ptx_operand *c = &o->elem[1];
+    unsigned n = c->kind == PTX_O_VEC ? c->n_elem : 1;
+    if (n != x->rank) {
+        return false;
+    }
+    for (unsigned d = 0; d < n; d++) {
+        x->coord[d] = vg_dec_r(dc, c->kind == PTX_O_VEC ? &c->elem[d] : c);
+    }
+    return true;
+}
+
+enum vg_decoded vg_tma_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op)
+{
+    struct tma_ext *x = vg_dec_alloc(dc, sizeof(*x));
+    const struct ptx_operand *o = in->op;
+    bool fine = false;
+    op->ext = x;
+    op->count = VG_N_WARP_ASYNC;
+    for (unsigned r = 1; r <= 5; r++) {
+        char tok[3] = {(char)('0' + r), 'd', 0};
+        x->rank = ptx_has(in, tok) ? r : x->rank;
+    }
+    bool odd = false; // im2col and the gather forms
+    for (unsigned i = 1; i < in->n_tok; i++) {
+        odd = odd || strncmp(in->tok[i], "im2col", 6) == 0 || strncmp(in->tok[i], "tile::", 6) == 0;
+    }
+    if (x->rank == 0 || odd) {
+        vg_dec_fail(dc, in, "only tiled tensor copies of 1 to 5 dimensions are supported");
+        return VG_DEC_BAD;
+    }
+    if (ptx_has(in, "prefetch")) {
+        fine = in->n_op >= 1 && decode_map(dc, x, &o[0]);
+        op->fn = tma_prefetch;
+    } else if (ptx_has(in, "bulk_group")) {
+        if (ptx_has(in, "reduce")) {
+            x->red = vg_red_named(in);
+        }
+        fine = in->n_op >= 2 && decode_map(dc, x, &o[0]) && (!ptx_has(in, "reduce") || x->red);
+        if (fine) {
+            x->sh = vg_dec_shared(dc, in, &o[1], true);
+        }
+        op->fn = tma_store;
+    } else {
+        fine = in->n_op >= 3 && decode_map(dc, x, &o[1]);
+        if (fine) {
+            x->sh = vg_dec_shared(dc, in, &o[0], true);
+            x->bar = vg_dec_shared(dc, in, &o[2], true);
+            x->multicast = ptx_has(in, "multicast::cluster");
+            if (x->multicast) {
+                fine = in->n_op >= 4;
+                if (fine) {
+                    x->mask_row = vg_dec_r(dc, &o[3]);
+                }
+            }
+        }
+        op->fn = tma_load;
+    }
+    if (!fine) {
+        vg_dec_fail(dc, in, "this form of tensor copy is not supported");
+        return VG_DEC_BAD;
+    }
+    return vg_dec_failed(dc) ? VG_DEC_BAD : VG_DEC_OK;
+}
