@@ -5,6 +5,7 @@ apply_chat_template). Run in an environment with transformers and jinja2:
 
   scripts/diff_template.py --tool build/release-tests/tests/tool_render --cases FILE
   scripts/diff_template.py --tool ... --cases FILE --conversations 2000
+  scripts/diff_template.py --tool ... --templates FOLDER --conversations 8000 --marks
   scripts/diff_template.py --tool ... --expressions 20000 [--seed 1]
   scripts/diff_template.py --tool ... --snippets
   scripts/diff_template.py --tool ... --cases FILE --expressions 2500 --statements 1500 \
@@ -16,7 +17,9 @@ renders and Octavo says that it does not support something or is over a budget, 
 "refused", not as a difference."""
 import argparse
 import datetime
+import glob
 import json
+import os
 import random
 import re
 import resource
@@ -42,8 +45,9 @@ class Tool:
     def __init__(self, path):
         self.p = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def render(self, template, variables):
-        line = json.dumps({"template": template, "vars": variables, "now_s": NOW})
+    def render(self, template, variables, own=None):
+        request = {"template": template, "vars": variables, "now_s": NOW}
+        line = json.dumps(request if own is None else {**request, "own": own})
         self.p.stdin.write(line.encode() + b"\n")
         self.p.stdin.flush()
         out = self.p.stdout.readline()
@@ -109,6 +113,27 @@ class Score:
         for why, n in sorted(self.refused.items(), key=lambda x: -x[1])[:12]:
             print(f"  refused {n:6}  {why}")
         return not self.different
+
+
+# What control tokens look like.
+TOKEN = re.compile(r"<\|[A-Za-z0-9_ ]+\|>|<｜[^<>]+?｜>|\[/?[A-Z_]+\]|</?s>|<(?:start|end)_of_turn>|<[be]os>".encode())
+
+
+def check_marks(tool, name, template, variables, special):
+    """Marking who wrote which byte leaves the text as it is, and takes no control token away from the template:
+    number of tokens looked at, or None."""
+    got, plain = tool.render(template, variables, list(special)), tool.render(template, variables)
+    if got.get("text") != plain.get("text") or got.get("error") != plain.get("error"):
+        print(f"--- {name}: with marks {got}, without {plain}")
+        return None
+    text = got.get("text", "").encode()
+    inputs = json.dumps({k: v for k, v in variables.items() if k not in special}, ensure_ascii=False).encode()
+    tokens = [m for m in TOKEN.finditer(text) if m.group() not in inputs]
+    for m in tokens:
+        if "0" in got["own"][m.start():m.end()]:
+            print(f"--- {name}: {m.group().decode()} is the template's and is marked as the caller's")
+            return None
+    return len(tokens)
 
 
 def case_vars(model, case):
@@ -426,7 +451,9 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--tool", required=True)
     ap.add_argument("--cases")
+    ap.add_argument("--templates", help="a folder of *.jinja files, for --conversations")
     ap.add_argument("--conversations", type=int, default=0)
+    ap.add_argument("--marks", action="store_true", help="check who wrote which byte, too")
     ap.add_argument("--expressions", type=int, default=0)
     ap.add_argument("--statements", type=int, default=0)
     ap.add_argument("--snippets", action="store_true")
@@ -437,6 +464,9 @@ def main():
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # 'a' * 99999 * 99999 in the reference
     tool, rng, ok, golden = Tool(a.tool), random.Random(a.seed), True, []
     models = json.load(open(a.cases)) if a.cases else {}
+    for path in sorted(glob.glob(os.path.join(a.templates, "**", "*.jinja"), recursive=True)) if a.templates else []:
+        models[os.path.relpath(path, a.templates)] = {"template": open(path, encoding="utf-8").read(), "cases": [],
+                                                      "special_tokens": {"bos_token": "<s>", "eos_token": "</s>"}}
     if a.cases:
         score = Score(a.verbose)
         for name, model in models.items():
@@ -449,11 +479,17 @@ def main():
                     print(score.different[-1], "reference agrees" if want == case["expected"] else "reference differs too")
         ok &= score.report("cases")
     if a.conversations:
-        score = Score(a.verbose)
+        score, tokens, wrong = Score(a.verbose), 0, 0
         for i in range(a.conversations):
             name = list(models)[i % len(models)]
-            score.add(tool, f"{name} #{i}", models[name]["template"], conversation(rng, models[name]))
-        ok &= score.report("conversations")
+            variables = conversation(rng, models[name])
+            score.add(tool, f"{name} #{i}", models[name]["template"], variables)
+            if a.marks:
+                n = check_marks(tool, f"{name} #{i}", models[name]["template"], variables, models[name]["special_tokens"])
+                tokens, wrong = tokens + (n or 0), wrong + (n is None)
+        ok &= score.report("conversations") and not wrong
+        if a.marks:
+            print(f"marks: {tokens} control tokens of the templates looked at, {wrong} conversations wrong")
     for kind, n in (("expressions", a.expressions), ("statements", a.statements)):
         if n:
             score = Score(a.verbose)

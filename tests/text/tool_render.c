@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * tool_render - renders templates for scripts/diff_template.py: JSON lines {"template", "vars",
- * "now_s"} on stdin, a JSON line {"text"} or {"status", "error"} each on stdout. */
+ * "now_s", "own"} on stdin, a JSON line {"text"} or {"status", "error"} each on stdout. With "own",
+ * a list of names of variables that count as the template's, "own" in the answer has a 1 for each
+ * byte of the text that is the template's and a 0 for each other. */
 #include "text/chat.h"
 
 #include <stdio.h>
@@ -12,18 +14,37 @@ static json_t *render(const json_t *request)
 {
     const json_t *source = json_object_get(request, "template");
     const json_t *vars = json_object_get(request, "vars"), *now = json_object_get(request, "now_s");
-    struct oct_buf out = {0};
+    const json_t *names = json_object_get(request, "own"), *name;
+    json_t *own = names ? json_object() : NULL;
+    size_t k;
+    json_array_foreach(names, k, name)
+    {
+        (void)json_object_set(own, json_string_value(name),
+                              json_object_get(vars, json_string_value(name)));
+    }
+    struct oct_buf out = {0}, marks = {0};
     struct oct_template *t = NULL;
     oct_status st = oct_template_compile(json_string_value(source), json_string_length(source), &t);
     if (st == OCT_OK) {
-        st = oct_template_render(t, vars, now ? json_integer_value(now) : 0, &out);
+        const int64_t now_s = now ? json_integer_value(now) : 0;
+        st = own ? oct_template_render_marked(t, vars, own, now_s, &out, &marks)
+                 : oct_template_render(t, vars, now_s, &out);
+    }
+    for (size_t i = 0; i < marks.len; i++) {
+        marks.data[i] = marks.data[i] ? '1' : '0';
     }
     json_t *answer =
         st == OCT_OK ? json_pack("{s:o}", "text", json_stringn(out.data ? out.data : "", out.len))
                      : json_pack("{s:s, s:o}", "status", oct_status_text(st), "error",
                                  json_string(oct_last_error()));
+    if (answer && own && st == OCT_OK) {
+        (void)json_object_set_new(answer, "own",
+                                  json_stringn(marks.data ? marks.data : "", marks.len));
+    }
     oct_template_destroy(t);
     oct_buf_free(&out);
+    oct_buf_free(&marks);
+    json_decref(own);
     return answer;
 }
 
