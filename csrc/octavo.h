@@ -5,7 +5,11 @@
  * The one rule: every call that can fail returns an oct_status; when it is not OCT_OK,
  * oct_last_error() holds one sentence for a person, on the calling thread. Out-parameters are
  * untouched on failure. The library never prints, never exits and keeps no global state but that
- * per-thread sentence. */
+ * per-thread sentence.
+ *
+ * Structs begin with their size, which their _INIT macro sets to the caller's own sizeof. They grow
+ * at their end only: an older program keeps working with a newer library (what it does not know has
+ * its default), a newer one with an older library as long as it sets nothing that is not there. */
 #ifndef OCT_OCTAVO_H
 #define OCT_OCTAVO_H
 
@@ -57,7 +61,60 @@ OCT_API const char *oct_version(void);
 
 /* ---- engine: a model, loaded, and the requests that run on it ---- */
 
-typedef struct oct_engine oct_engine; /* opaque */
+/* Opaque. Every call is safe from any thread, also from within a callback, but for what is said at
+ * oct_engine_step and oct_engine_close. Engines do not know of each other. */
+typedef struct oct_engine oct_engine;
+
+/* ---- what an engine tells ---- */
+
+typedef enum oct_finish {
+    OCT_FINISH_NONE = 0,   /* still running */
+    OCT_FINISH_STOP = 1,   /* an end token or a stop string */
+    OCT_FINISH_LENGTH = 2, /* max_tokens or max_model_len */
+    OCT_FINISH_CANCELLED = 3,
+    OCT_FINISH_ERROR = 4, /* status and error say why */
+} oct_finish;
+
+struct oct_token_logprob {
+    int32_t token;
+    float logprob;
+};
+
+/* What a callback is told about a request: one event a token, and exactly one last event whose
+ * `finish` is not OCT_FINISH_NONE. The last event may carry a token and text too. */
+struct oct_event {
+    uint64_t request; /* id given by oct_engine_submit */
+    oct_finish finish;
+    oct_status status; /* OCT_OK unless finish is OCT_FINISH_ERROR or OCT_FINISH_CANCELLED */
+    const char *error; /* a sentence, or NULL */
+    int32_t token;     /* -1: none with this event */
+    float logprob;     /* of the token; 0 if not asked for */
+    const struct oct_token_logprob *top; /* [n_top], most likely first */
+    int32_t n_top;
+    const char *text; /* whole UTF-8 that became certain with this event; may be empty */
+    size_t text_len;
+    int32_t n_prompt_tokens, n_output_tokens;
+    int64_t submit_us, first_token_us, now_us; /* monotonic clock; first_token_us 0 before it */
+    void *user;                                /* the request's */
+    int32_t n_cached_tokens; /* of the prompt: found in the prefix cache, not computed */
+};
+
+/* Callbacks run on the engine's thread, or in oct_engine_step of a manual engine, one at a time,
+ * while the next step is computed: one that is slow or blocks delays everybody. Everything in an
+ * event is borrowed until the callback returns. A callback may submit and cancel and ask for stats;
+ * it may not step or close, and waiting there is refused. */
+typedef void (*oct_event_fn)(void *user, const struct oct_event *ev);
+/* events[n], n >= 1; of one request in order. user: events_user of the options. */
+typedef void (*oct_events_fn)(void *user, const struct oct_event *const *events, size_t n);
+
+/* ---- opening ---- */
+
+/* An option that has a default of its own. */
+typedef enum oct_switch {
+    OCT_SWITCH_DEFAULT = 0,
+    OCT_SWITCH_ON = 1,
+    OCT_SWITCH_OFF = 2
+} oct_switch;
 
 /* Called while weights are loaded, on the thread in oct_engine_open. Return false to give up: the
  * open then fails with OCT_E_CANCELLED. */
@@ -82,6 +139,14 @@ struct oct_engine_options {
                                        else "default" */
     oct_progress_fn progress;       /* NULL: none */
     void *progress_user;
+    oct_events_fn on_events; /* once a step, all events of requests without a callback of their own;
+                                NULL: every request needs its own */
+    void *events_user;
+    int32_t max_waiting;  /* requests that may wait for their turn; 0: 65536, up to 1048576 */
+    int32_t prefix_cache; /* enum oct_switch; by default on: prompts that begin alike share pages */
+    int32_t manual;       /* 0: the engine runs on a thread of its own. 1: the caller runs it, by
+                             oct_engine_step (event loops, simulations) */
+    int32_t reserved;     /* 0 */
 };
 #define OCT_ENGINE_OPTIONS_INIT \
     { \
@@ -91,7 +156,9 @@ struct oct_engine_options {
 /* Loads the model and reserves all memory it will ever use. On failure nothing stays allocated. */
 OCT_API OCT_CHECKED oct_status oct_engine_open(const struct oct_engine_options *o,
                                                oct_engine **out);
-/* Ends what still runs with OCT_E_CANCELLED (its callback is called), then frees. NULL is fine. */
+/* Ends what still runs with OCT_E_CANCELLED, one last event each, then frees. Not from a callback
+ * (that is a bug, and asserted), and no call may begin after it; threads that are inside a call,
+ * waiting say, come out of it first. NULL is fine. */
 OCT_API void oct_engine_close(oct_engine *e);
 
 struct oct_engine_info {
@@ -154,69 +221,73 @@ struct oct_sampling {
         .top_k = -1, .repetition_penalty = -1, .n_logprobs = -1 \
     }
 
-typedef enum oct_finish {
-    OCT_FINISH_NONE = 0,   /* still running */
-    OCT_FINISH_STOP = 1,   /* an end token or a stop string */
-    OCT_FINISH_LENGTH = 2, /* max_tokens or max_model_len */
-    OCT_FINISH_CANCELLED = 3,
-    OCT_FINISH_ERROR = 4, /* status and error say why */
-} oct_finish;
-
-struct oct_token_logprob {
-    int32_t token;
-    float logprob;
-};
-
-/* What a request's callback is told: one event a token, and exactly one last event whose `finish`
- * is not OCT_FINISH_NONE. The last event may carry a token and text too. */
-struct oct_event {
-    uint64_t request; /* id given by oct_engine_submit */
-    oct_finish finish;
-    oct_status status; /* OCT_OK unless finish is OCT_FINISH_ERROR or OCT_FINISH_CANCELLED */
-    const char *error; /* a sentence, or NULL */
-    int32_t token;     /* -1: none with this event */
-    float logprob;     /* of the token; 0 if not asked for */
-    const struct oct_token_logprob *top; /* [n_top], most likely first */
-    int32_t n_top;
-    const char *text; /* whole UTF-8 that became certain with this event; may be empty */
-    size_t text_len;
-    int32_t n_prompt_tokens, n_output_tokens;
-    int64_t submit_us, first_token_us, now_us; /* monotonic clock; first_token_us 0 before it */
-};
-/* Everything in the event is borrowed until the callback returns. The callback may submit and
- * cancel, but not step or close. */
-typedef void (*oct_event_fn)(void *user, const struct oct_event *ev);
-
-struct oct_request {
-    uint32_t size;
-    const int32_t *prompt;               /* [n_prompt] token ids, each below vocab_size; copied */
-    size_t n_prompt;                     /* 1..max_model_len - 1 */
-    const struct oct_sampling *sampling; /* NULL: all defaults; copied, lists included */
-    oct_event_fn on_event;               /* required */
-    void *user;
-};
-#define OCT_REQUEST_INIT \
-    { \
-        .size = sizeof(struct oct_request) \
-    }
-
-/* Takes the request, or refuses it with a sentence (then no event is ever sent). */
-OCT_API OCT_CHECKED oct_status oct_engine_submit(oct_engine *e, const struct oct_request *r,
-                                                 uint64_t *id);
-/* The request's last event (OCT_FINISH_CANCELLED) is sent during the next step. OCT_E_NOTFOUND if
- * no such request runs. */
-OCT_API OCT_CHECKED oct_status oct_engine_cancel(oct_engine *e, uint64_t id);
-/* Runs one step of all requests and sends their events. *n_active (may be NULL): requests waiting
- * or running afterwards. A failure is the device's: every request has been ended with it, and every
- * later call fails the same way. One thread at a time. */
-OCT_API OCT_CHECKED oct_status oct_engine_step(oct_engine *e, size_t *n_active);
-
-/* ---- text ---- */
-
 typedef enum oct_tokenize_flags {
     OCT_TOKENIZE_SPECIAL = 1, /* special tokens written in the text become their ids */
     OCT_TOKENIZE_BOS_EOS = 2, /* add what the tokenizer adds around a prompt */
 } oct_tokenize_flags;
+
+struct oct_request {
+    uint32_t size;
+    const int32_t
+        *prompt;     /* [n_prompt] token ids, each below vocab_size; copied. Or `text` below */
+    size_t n_prompt; /* 1..max_model_len - 1 */
+    const struct oct_sampling *sampling; /* NULL: all defaults; copied, lists included */
+    oct_event_fn on_event;               /* NULL: the engine's on_events, if it has one */
+    void *user;                          /* for the callback */
+    const char *text;                    /* the prompt as text, tokenized by the caller's thread */
+    size_t text_len;
+    uint32_t tokenize_flags; /* of text: oct_tokenize_flags; the initialiser sets BOS_EOS */
+    int32_t priority;   /* -8..8, smaller is sooner: each level is worth 1024 places in the queue */
+    int64_t timeout_us; /* from submission to the last event, else OCT_E_DEADLINE; 0: none */
+    const void *cache_salt; /* [cache_salt_len], at most 256 bytes: only requests of equal salt
+                               share cached prompts. NULL: those without one */
+    size_t cache_salt_len;
+};
+#define OCT_REQUEST_INIT \
+    { \
+        .size = sizeof(struct oct_request), .tokenize_flags = OCT_TOKENIZE_BOS_EOS \
+    }
+
+/* Takes the request, or refuses it with a sentence (then no event is ever sent): OCT_E_ARG names
+ * the field, OCT_E_BUSY says that max_waiting requests wait. Its first event may come before the
+ * call returns; *id is set before that. */
+OCT_API OCT_CHECKED oct_status oct_engine_submit(oct_engine *e, const struct oct_request *r,
+                                                 uint64_t *id);
+/* The request gets no more tokens after the step that runs; its last event (OCT_FINISH_CANCELLED)
+ * follows, unless it ends by itself before. OCT_E_NOTFOUND if no such request runs. */
+OCT_API OCT_CHECKED oct_status oct_engine_cancel(oct_engine *e, uint64_t id);
+
+/* Until the request has had its last event and its callback has returned; how it ended, the
+ * callback was told. timeout_us: -1 for ever, 0 only looks. OCT_E_DEADLINE: it still runs.
+ * OCT_E_NOTFOUND: there never was such a request. In a callback: OCT_E_ARG. A manual engine is
+ * stepped meanwhile, so the call is for the thread that steps it, and a failure of the device is
+ * returned. */
+OCT_API OCT_CHECKED oct_status oct_engine_wait(oct_engine *e, uint64_t id, int64_t timeout_us);
+/* The same for all requests; those submitted meanwhile too. */
+OCT_API OCT_CHECKED oct_status oct_engine_drain(oct_engine *e, int64_t timeout_us);
+/* Manual engines only: runs one step of all requests and sends their events. *n_active (may be
+ * NULL): requests waiting or running afterwards. A failure is the device's: every request has been
+ * ended with it, and every later call fails the same way. One thread at a time, not in a callback.
+ */
+OCT_API OCT_CHECKED oct_status oct_engine_step(oct_engine *e, size_t *n_active);
+
+/* Counters since the engine was opened, and the state after its last step. */
+struct oct_engine_stats {
+    uint32_t size;                 /* set by the caller to sizeof(struct oct_engine_stats) */
+    int32_t n_running, n_waiting;  /* requests; preempted ones wait */
+    int32_t n_pages, n_pages_used; /* of the KV cache; not used: free, or */
+    int32_t n_pages_cached;        /* holding prompts that may come again */
+    uint64_t n_submitted;          /* accepted; each is running, waiting, or one of these five: */
+    uint64_t n_stopped, n_length, n_cancelled, n_expired, n_failed;
+    uint64_t n_prompt_tokens, n_output_tokens; /* of requests that have begun; generated */
+    uint64_t n_prefix_query_tokens, n_prefix_hit_tokens;
+    uint64_t n_preemptions, n_steps;
+    uint64_t schedule_us, forward_us, sample_us, deliver_us; /* where the time of the steps went */
+    int64_t last_step_age_us; /* since a step finished; -1: none has */
+};
+OCT_API void oct_engine_get_stats(oct_engine *e, struct oct_engine_stats *out);
+
+/* ---- text ---- */
 
 /* *ids [*n] is given away: oct_buffer_free. Safe from any thread. */
 OCT_API OCT_CHECKED oct_status oct_engine_tokenize(const oct_engine *e, const char *text,

@@ -19,7 +19,7 @@ static oct_status answer(oct_engine *e, const char *question)
 {
     char messages[1024];
     int32_t *ids;
-    size_t n, active = 1;
+    size_t n;
     uint64_t id;
     oct_status st, ended = OCT_OK;
     (void)snprintf(messages, sizeof messages, "[{\"role\": \"user\", \"content\": \"%s\"}]",
@@ -37,8 +37,8 @@ static oct_status answer(oct_engine *e, const char *question)
     request.user = &ended;
     st = oct_engine_submit(e, &request, &id);
     oct_buffer_free(ids);
-    while (st == OCT_OK && active > 0) {
-        st = oct_engine_step(e, &active);
+    if (st == OCT_OK) {
+        st = oct_engine_wait(e, id, -1);
     }
     return st != OCT_OK ? st : ended;
 }

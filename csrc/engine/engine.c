@@ -1,20 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * engine.c - opening, submitting, stepping, closing. One thread at a time owns an engine. */
+ * engine.c - octavo.h from behind: opening, submitting, waiting, stepping, closing. Any thread may
+ * be here; what is not its own it asks the mailbox for. */
 #include "engine/engine.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "cpu/cpu.h"
+#include "engine/sized.h"
+#include "engine/thread.h"
 
 #include <omp.h>
 #include <sched.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <string.h>
 
-enum { MAX_WAITING = 65536 };
+enum { FIRST_OPTIONS_SIZE = offsetof(struct oct_engine_options, progress_user) + sizeof(void *) };
 
-/* ---- open and close ---- */
+/* ---- open ---- */
+
+static void *engine_thread(void *arg)
+{
+    struct oct_engine *e = arg;
+    bool closing = false;
+    oct_mailbox_set_owner(&e->core.mail, true);
+    while (!closing) {
+        const oct_status st = oct_core_turn(&e->core, true, &closing);
+        (void)st; /* the requests were told; a dead engine sleeps here until it is closed */
+    }
+    oct_core_end_all(&e->core, OCT_FINISH_CANCELLED, OCT_E_CANCELLED, "the engine was closed");
+    oct_mailbox_set_owner(&e->core.mail, false);
+    return NULL;
+}
+
+/* cfg, vocab, n_vocab, plan.max_model_len and manual are set. Takes the runner. */
+static oct_status begin(struct oct_engine *e, const struct oct_core_config *config,
+                        const struct oct_runner *runner)
+{
+    OCT_TRY(oct_core_init(&e->core, config, runner));
+    e->context = (struct oct_req_context){
+        .cfg = &e->cfg,
+        .vocab = e->vocab,
+        .sched = e->core.sched,
+        .n_vocab = e->n_vocab,
+        .max_model_len = e->plan.max_model_len,
+        .has_on_events = config->on_events != NULL,
+    };
+    if (!e->manual) {
+        OCT_TRY(oct_thread_start(&e->thread, "octavo-engine", engine_thread, e));
+        e->has_thread = true;
+    }
+    return OCT_OK;
+}
 
 static oct_status load(struct oct_engine *e, const struct oct_engine_options *o)
 {
@@ -22,7 +60,8 @@ static oct_status load(struct oct_engine *e, const struct oct_engine_options *o)
     oct_status st;
     OCT_TRY_GOTO(oct_source_open(o->model_path, &src), st, done);
     OCT_TRY_GOTO(oct_config_load(src, &e->cfg), st, done);
-    OCT_TRY_GOTO(oct_vocab_load(src, &e->cfg, &e->vocab), st, done);
+    OCT_TRY_GOTO(oct_vocab_load(src, &e->cfg, &e->own_vocab), st, done);
+    e->vocab = e->own_vocab;
     OCT_TRY_GOTO(oct_chat_init(&e->chat, e->vocab, o->chat_template, o->chat_template_name), st,
                  done);
     OCT_TRY_GOTO(oct_cpu_open(o->n_threads, &e->dev), st, done);
@@ -32,44 +71,80 @@ static oct_status load(struct oct_engine *e, const struct oct_engine_options *o)
     OCT_TRY_GOTO(oct_model_load(src, &e->cfg, e->dev, e->plan.dtype, e->plan.max_model_len,
                                 o->progress, o->progress_user, &e->model),
                  st, done);
-    OCT_TRY_GOTO(oct_exec_init(&e->exec, e->model, &e->plan, e->n_vocab), st, done);
-    OCT_TRY_GOTO(oct_kv_pool_init(&e->kv, e->plan.n_pages), st, done);
-    e->running = oct_calloc((size_t)e->plan.max_num_seqs, sizeof *e->running);
-    if (!e->running) {
-        st = oct_no_memory("running requests", (size_t)e->plan.max_num_seqs * sizeof *e->running);
-    }
 done:
     oct_source_close(src);
     return st;
 }
 
-oct_status oct_engine_open(const struct oct_engine_options *o, oct_engine **out)
+static oct_status begin_model(struct oct_engine *e, const struct oct_engine_options *o)
 {
-    if (!o || !out || o->size != sizeof *o) {
-        return OCT_FAIL(OCT_E_ARG, "struct oct_engine_options is not this library's; fill it with "
-                                   "OCT_ENGINE_OPTIONS_INIT");
-    }
+    const struct oct_kv_layout *kv = &e->model->kv;
+    struct oct_sched_config sched = {
+        .n_pages = e->plan.n_pages,
+        .n_groups = kv->n_groups,
+        .max_num_seqs = e->plan.max_num_seqs,
+        .max_num_batched_tokens = e->plan.max_num_batched_tokens,
+        .max_waiting = e->plan.max_waiting,
+        .prefix_cache = o->prefix_cache != OCT_SWITCH_OFF,
+    };
+    memcpy(sched.windows, kv->windows, sizeof sched.windows);
+    OCT_TRY(oct_rng_fresh_seed(&sched.hash_key_lo));
+    OCT_TRY(oct_rng_fresh_seed(&sched.hash_key_hi));
+    OCT_TRY(oct_exec_open(e->model, &e->plan, e->n_vocab, e->n_threads, !e->manual, &e->exec));
+    const struct oct_runner runner = oct_exec_runner(e->exec);
+    const struct oct_core_config config = {
+        .sched = &sched, .on_events = o->on_events, .events_user = o->events_user};
+    return begin(e, &config, &runner);
+}
+
+static oct_status check_options(const struct oct_engine_options *o)
+{
     if (!o->model_path || !o->model_path[0]) {
         return OCT_FAIL(OCT_E_ARG, "no model path; give a model directory or a .gguf file");
     }
     if (o->n_threads < 0 || o->n_threads > 4096) {
         return OCT_FAIL(OCT_E_ARG, "n_threads is %d; it must be between 0 and 4096", o->n_threads);
     }
+    if (o->prefix_cache < OCT_SWITCH_DEFAULT || o->prefix_cache > OCT_SWITCH_OFF) {
+        return OCT_FAIL(OCT_E_ARG, "prefix_cache is %d; it must be one of enum oct_switch, 0 to 2",
+                        o->prefix_cache);
+    }
+    if (o->manual != 0 && o->manual != 1) {
+        return OCT_FAIL(OCT_E_ARG, "manual is %d; it must be 0 or 1", o->manual);
+    }
+    if (o->reserved != 0) {
+        return OCT_FAIL(OCT_E_ARG, "reserved is %d; it must be 0", o->reserved);
+    }
+    return OCT_OK;
+}
+
+oct_status oct_engine_open(const struct oct_engine_options *caller, oct_engine **out)
+{
+    struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
+    if (!caller || !out) {
+        return OCT_FAIL(OCT_E_ARG, "oct_engine_open needs options and a place for the engine");
+    }
+    OCT_TRY(oct_sized_read(&o, sizeof o, FIRST_OPTIONS_SIZE, caller, "oct_engine_options",
+                           "OCT_ENGINE_OPTIONS_INIT"));
+    OCT_TRY(check_options(&o));
     const int64_t start_us = oct_clock_us();
     struct oct_engine *e = oct_calloc(1, sizeof *e);
     if (!e) {
         return oct_no_memory("an engine", sizeof *e);
     }
-    e->next_id = 1;
-    e->n_threads = o->n_threads;
+    e->manual = o.manual;
+    e->n_threads = o.n_threads;
     if (e->n_threads == 0) {
         cpu_set_t cpus;
         e->n_threads = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
     }
     const int before = omp_get_max_threads(); /* of this thread alone: give the caller's back */
     omp_set_num_threads(e->n_threads);
-    const oct_status st = load(e, o);
+    oct_status st = load(e, &o);
     omp_set_num_threads(before);
+    if (st == OCT_OK) {
+        st = begin_model(e, &o);
+    }
     if (st != OCT_OK) {
         oct_engine_close(e);
         return st;
@@ -79,56 +154,42 @@ oct_status oct_engine_open(const struct oct_engine_options *o, oct_engine **out)
     return OCT_OK;
 }
 
-/* The request's one last event; frees it. */
-static void end(struct oct_req *r, oct_finish how, oct_status status, const char *error,
-                int32_t token, float logprob, const struct k_sample_top *top, int32_t n_top)
+oct_status oct_engine_open_with(const struct oct_engine_parts *p, const struct oct_runner *runner,
+                                oct_engine **out)
 {
-    oct_req_send(r, how, status, error, token, logprob, top, n_top, oct_clock_us());
-    oct_req_destroy(r);
+    struct oct_engine *e = oct_calloc(1, sizeof *e);
+    if (!e) {
+        runner->close(runner->self);
+        return oct_no_memory("an engine", sizeof *e);
+    }
+    const struct oct_core_config config = {
+        .sched = &p->sched, .on_events = p->on_events, .events_user = p->events_user};
+    e->cfg = *p->cfg;
+    e->vocab = p->vocab;
+    e->n_vocab = p->n_vocab;
+    e->manual = p->manual;
+    e->n_threads = 1;
+    e->plan = (struct oct_plan){.max_model_len = p->max_model_len,
+                                .max_num_seqs = p->sched.max_num_seqs,
+                                .max_num_batched_tokens = p->sched.max_num_batched_tokens,
+                                .max_waiting = p->sched.max_waiting,
+                                .n_pages = p->sched.n_pages};
+    const oct_status st = begin(e, &config, runner);
+    if (st != OCT_OK) {
+        oct_engine_close(e);
+        return st;
+    }
+    *out = e;
+    return OCT_OK;
 }
 
-/* Ends running request i: its place becomes empty before the callback, which may submit and cancel,
- * is called. compact() closes the gaps. */
-static void end_running(struct oct_engine *e, int32_t i, oct_finish how, oct_status status,
-                        const char *error, int32_t token, float logprob,
-                        const struct k_sample_top *top, int32_t n_top)
-{
-    struct oct_req *r = e->running[i];
-    e->running[i] = NULL;
-    oct_kv_release(&e->kv, r->pages, r->n_pages, r->max_pages - r->n_pages);
-    if (token < 0) {
-        oct_buf_clear(&r->text);
-    }
-    end(r, how, status, error, token, logprob, top, n_top);
-}
+/* ---- close ---- */
 
-static void compact(struct oct_engine *e)
+static void end_here(struct oct_engine *e)
 {
-    int32_t kept = 0;
-    for (int32_t i = 0; i < e->n_running; i++) {
-        if (e->running[i]) {
-            e->running[kept++] = e->running[i];
-        }
-    }
-    e->n_running = kept;
-}
-
-/* Ends every request, running and waiting. */
-static void finish_all(struct oct_engine *e, oct_finish how, oct_status status, const char *error)
-{
-    for (int32_t i = 0; i < e->n_running; i++) {
-        if (e->running[i]) {
-            end_running(e, i, how, status, error, -1, 0, NULL, 0);
-        }
-    }
-    e->n_running = 0;
-    while (e->waiting_head) {
-        struct oct_req *r = e->waiting_head;
-        e->waiting_head = r->next;
-        e->n_waiting--;
-        end(r, how, status, error, -1, 0, NULL, 0);
-    }
-    e->waiting_tail = NULL;
+    oct_mailbox_set_owner(&e->core.mail, true); /* asserts that this is not a callback */
+    oct_core_end_all(&e->core, OCT_FINISH_CANCELLED, OCT_E_CANCELLED, "the engine was closed");
+    oct_mailbox_set_owner(&e->core.mail, false);
 }
 
 void oct_engine_close(oct_engine *e)
@@ -136,24 +197,30 @@ void oct_engine_close(oct_engine *e)
     if (!e) {
         return;
     }
-    OCT_ASSERT(!e->in_step);
-    e->dead = OCT_E_CANCELLED; /* callbacks that submit are refused */
-    (void)snprintf(e->dead_text, sizeof e->dead_text, "the engine was closed");
-    finish_all(e, OCT_FINISH_CANCELLED, OCT_E_CANCELLED, "the engine was closed");
-    oct_free(e->running);
-    oct_kv_pool_deinit(&e->kv);
-    oct_exec_deinit(&e->exec);
+    if (e->core.mail.has_lock) {
+        OCT_ASSERT(!oct_mailbox_is_owner(&e->core.mail)); /* octavo.h: not from a callback */
+        oct_mailbox_close(&e->core.mail);
+        if (e->has_thread) {
+            const int failed = pthread_join(e->thread, NULL);
+            OCT_ASSERT(failed == 0);
+        } else {
+            end_here(e);
+        }
+        oct_mailbox_await_leave(&e->core.mail);
+        oct_core_deinit(&e->core);
+    }
     oct_model_destroy(e->model);
     oct_dev_close(e->dev);
     oct_chat_deinit(&e->chat);
-    oct_vocab_destroy(e->vocab);
+    oct_vocab_destroy(e->own_vocab);
     oct_free(e);
 }
+
+/* ---- facts ---- */
 
 void oct_engine_get_info(const oct_engine *e, struct oct_engine_info *out)
 {
     const struct oct_engine_info info = {
-        .size = out->size,
         .vocab_size = e->n_vocab,
         .max_model_len = e->plan.max_model_len,
         .n_layers = e->cfg.n_layers,
@@ -165,247 +232,111 @@ void oct_engine_get_info(const oct_engine *e, struct oct_engine_info *out)
         .kv_cache_bytes = e->plan.kv_cache_bytes,
         .workspace_bytes = e->plan.workspace_bytes,
         .load_us = e->load_us,
-        .architecture = e->model->arch->name,
+        .architecture = e->model ? e->model->arch->name : "none",
         .dtype = e->plan.dtype == K_F32 ? "float32" : "bfloat16",
     };
-    memcpy(out, &info, out->size < sizeof info ? out->size : sizeof info);
+    oct_sized_write(out, &info, sizeof info);
+}
+
+void oct_engine_get_stats(oct_engine *e, struct oct_engine_stats *out)
+{
+    struct oct_engine_stats stats;
+    oct_mailbox_get_stats(&e->core.mail, &stats);
+    oct_sized_write(out, &stats, sizeof stats);
 }
 
 void oct_engine_on_logits(struct oct_engine *e, oct_logits_fn fn, void *user)
 {
-    e->on_logits = fn;
-    e->on_logits_user = user;
+    OCT_ASSERT(e->exec && !e->core.in_flight);
+    e->exec->on_logits = fn;
+    e->exec->on_logits_user = user;
+    e->exec->step_ids = e->core.step_ids;
+    e->core.every_row = fn != NULL;
+    /* There is room for the logits of max_num_seqs rows. */
+    e->core.row_limit = fn ? e->plan.max_num_seqs : 0;
 }
 
 /* ---- requests ---- */
 
-static oct_status dead(const struct oct_engine *e)
-{
-    return OCT_FAIL(e->dead, "%s", e->dead_text);
-}
-
 oct_status oct_engine_submit(oct_engine *e, const struct oct_request *q, uint64_t *id)
 {
-    if (e->dead != OCT_OK) {
-        return dead(e);
+    if (!q || !id) {
+        return OCT_FAIL(OCT_E_ARG, "oct_engine_submit needs a request and a place for its id");
     }
-    if (e->n_waiting >= MAX_WAITING) {
-        return OCT_FAIL(OCT_E_BUSY, "%d requests wait already; try again later", e->n_waiting);
-    }
+    OCT_TRY(oct_mailbox_enter(&e->core.mail));
     struct oct_req *r;
-    OCT_TRY(oct_req_create(q, &e->cfg, e->vocab, e->n_vocab, e->plan.max_model_len, &r));
-    r->id = e->next_id++;
-    if (e->waiting_tail) {
-        e->waiting_tail->next = r;
-    } else {
-        e->waiting_head = r;
+    oct_status st = oct_req_create(q, &e->context, &r);
+    if (st != OCT_OK) {
+        oct_mailbox_leave(&e->core.mail);
+        return st;
     }
-    e->waiting_tail = r;
-    e->n_waiting++;
-    *id = r->id;
-    return OCT_OK;
+    st = oct_mailbox_post(&e->core.mail, r, id);
+    if (st != OCT_OK) {
+        oct_req_destroy(r);
+    }
+    return st;
 }
 
 oct_status oct_engine_cancel(oct_engine *e, uint64_t id)
 {
-    for (int32_t i = 0; i < e->n_running; i++) {
-        if (e->running[i] && e->running[i]->id == id) {
-            e->running[i]->cancelled = true;
-            return OCT_OK;
-        }
-    }
-    for (struct oct_req *r = e->waiting_head; r; r = r->next) {
-        if (r->id == id) {
-            r->cancelled = true;
-            return OCT_OK;
-        }
-    }
-    return OCT_FAIL(OCT_E_NOTFOUND, "request %llu does not run; it may have ended",
-                    (unsigned long long)id);
+    return oct_mailbox_cancel(&e->core.mail, id);
 }
 
-/* ---- a step ---- */
+/* ---- waiting and stepping ---- */
 
-static void drop_cancelled(struct oct_engine *e)
+static oct_status turn(struct oct_engine *e)
 {
-    static const char why[] = "cancelled";
-    for (int32_t i = 0; i < e->n_running; i++) {
-        if (e->running[i]->cancelled) {
-            end_running(e, i, OCT_FINISH_CANCELLED, OCT_E_CANCELLED, why, -1, 0, NULL, 0);
-        }
-    }
-    compact(e);
-    /* Unlink first, call back afterwards: a callback may add to the list. */
-    struct oct_req *gone = NULL, *last = NULL;
-    for (struct oct_req **at = &e->waiting_head; *at;) {
-        struct oct_req *r = *at;
-        if (r->cancelled) {
-            *at = r->next;
-            r->next = gone;
-            gone = r;
-            e->n_waiting--;
-        } else {
-            last = r;
-            at = &r->next;
-        }
-    }
-    e->waiting_tail = last;
-    while (gone) {
-        struct oct_req *r = gone;
-        gone = r->next;
-        end(r, OCT_FINISH_CANCELLED, OCT_E_CANCELLED, why, -1, 0, NULL, 0);
-    }
-}
-
-/* Takes the token the step chose for running request i: text, stop conditions, event. */
-static void advance(struct oct_engine *e, int32_t i, int64_t now_us)
-{
-    struct oct_req *r = e->running[i];
-    const struct k_sample_out *o = &e->exec.out[r->step_out];
-    const struct k_sample_top *top = &e->exec.top[(int64_t)r->step_out * K_SAMPLE_MAX_TOP];
-    const int32_t n_top = r->sampler.row.n_top > 0 ? r->sampler.row.n_top : 0;
-    oct_buf_clear(&r->text);
-    if (o->token == K_SAMPLE_NOT_A_NUMBER) {
-        end_running(e, i, OCT_FINISH_ERROR, OCT_E_NUMERIC,
-                    "the model's output is not a number here; the weights may be damaged, or the "
-                    "token mask forbids every token",
-                    -1, 0, NULL, 0);
-        return;
-    }
-    const int32_t token = o->token;
-    if (r->first_token_us == 0) {
-        r->first_token_us = now_us;
-    }
-    r->tokens[r->n_tokens++] = token;
-    oct_sampler_add(&r->sampler, token);
-
-    oct_finish how = OCT_FINISH_NONE;
-    oct_status st = OCT_OK;
-    if (oct_sampler_is_stop(&r->sampler, token)) {
-        how = OCT_FINISH_STOP;
-    } else {
-        st = oct_detok_add(&r->detok, token, &r->text);
-        if (r->detok.stopped >= 0) {
-            how = OCT_FINISH_STOP;
-        } else if (oct_req_n_output(r) >= r->sampler.max_tokens) {
-            how = OCT_FINISH_LENGTH;
-        }
-    }
-    if (st == OCT_OK && how != OCT_FINISH_NONE && r->detok.stopped < 0) {
-        st = oct_detok_finish(&r->detok, &r->text);
-    }
-    if (st != OCT_OK) {
-        char why[256];
-        (void)snprintf(why, sizeof why, "%s", oct_last_error());
-        end_running(e, i, OCT_FINISH_ERROR, st, why, token, o->logprob, top, n_top);
-    } else if (how != OCT_FINISH_NONE) {
-        end_running(e, i, how, OCT_OK, NULL, token, o->logprob, top, n_top);
-    } else {
-        oct_req_send(r, OCT_FINISH_NONE, OCT_OK, NULL, token, o->logprob, top, n_top, now_us);
-    }
-}
-
-/* The hook sees every row: out_rows lists the sampled rows first, the others behind them. */
-static void want_all_logits(struct oct_engine *e)
-{
-    struct oct_exec *x = &e->exec;
-    for (int32_t row = 0; row < x->n_rows; row++) {
-        bool listed = false;
-        for (int32_t i = 0; i < x->n_sample; i++) {
-            listed = listed || x->out_rows[i] == row;
-        }
-        if (!listed) {
-            x->out_rows[x->n_out++] = row;
-        }
-    }
-}
-
-static void show_logits(struct oct_engine *e, const uint64_t *seq_ids)
-{
-    const struct oct_exec *x = &e->exec;
-    for (int32_t i = 0; i < x->n_out; i++) {
-        const int32_t row = x->out_rows[i];
-        e->on_logits(e->on_logits_user, seq_ids[x->row_seq[row]], x->positions[row],
-                     oct_exec_logits(x, i), e->cfg.vocab_size);
-    }
-}
-
-static oct_status run_device(struct oct_engine *e)
-{
-    if (e->on_logits) {
-        want_all_logits(e);
-    }
-    OCT_TRY(oct_exec_forward(&e->exec));
-    if (e->on_logits) {
-        uint64_t ids[1024]; /* plan.c: max_num_seqs <= 1024 */
-        int32_t seq = 0;
-        for (int32_t i = 0; i < e->n_running; i++) {
-            if (e->running[i]->step_rows > 0) {
-                ids[seq++] = e->running[i]->id;
-            }
-        }
-        show_logits(e, ids);
-    }
-    return oct_exec_sample(&e->exec);
-}
-
-/* Puts the picked requests into the step; those whose token mask gives up leave. */
-static void fill(struct oct_engine *e)
-{
-    oct_exec_begin(&e->exec);
-    for (int32_t i = 0; i < e->n_running; i++) {
-        if (e->running[i]->step_rows > 0 && !oct_exec_add(&e->exec, e->running[i])) {
-            end_running(e, i, OCT_FINISH_ERROR, OCT_E_ARG, "the request's token mask gave up", -1,
-                        0, NULL, 0);
-        }
-    }
-    compact(e);
-}
-
-static oct_status step(struct oct_engine *e)
-{
-    drop_cancelled(e);
-    oct_fcfs_admit(e);
-    if (e->n_running == 0 || oct_fcfs_pick(e) == 0) {
-        return OCT_OK;
-    }
-    fill(e);
-    if (e->exec.n_rows == 0) {
-        return OCT_OK;
-    }
-    const oct_status st = run_device(e);
-    if (st != OCT_OK) {
-        e->dead = st;
-        (void)snprintf(e->dead_text, sizeof e->dead_text, "%s", oct_last_error());
-        finish_all(e, OCT_FINISH_ERROR, st, e->dead_text);
-        return dead(e);
-    }
-    const int64_t now_us = oct_clock_us();
-    for (int32_t i = 0; i < e->n_running; i++) {
-        struct oct_req *r = e->running[i];
-        r->n_computed += r->step_rows;
-        if (r->step_rows > 0 && r->step_out >= 0) {
-            advance(e, i, now_us);
-        }
-    }
-    compact(e);
-    return OCT_OK;
+    bool closing;
+    oct_mailbox_set_owner(&e->core.mail, true); /* asserts that no other thread steps */
+    const oct_status st = oct_core_turn(&e->core, false, &closing);
+    oct_mailbox_set_owner(&e->core.mail, false);
+    return st;
 }
 
 oct_status oct_engine_step(oct_engine *e, size_t *n_active)
 {
-    if (e->dead != OCT_OK) {
-        return dead(e);
+    if (!e->manual) {
+        return OCT_FAIL(OCT_E_ARG, "this engine steps by itself; oct_engine_step is for engines "
+                                   "opened with manual = 1");
     }
-    OCT_ASSERT(!e->in_step); /* octavo.h: a callback may not step */
-    e->in_step = true;
-    const int before = omp_get_max_threads();
-    omp_set_num_threads(e->n_threads);
-    const oct_status st = step(e);
-    omp_set_num_threads(before);
-    e->in_step = false;
-    if (st == OCT_OK && n_active) {
-        *n_active = (size_t)e->n_running + (size_t)e->n_waiting;
+    OCT_TRY(turn(e));
+    if (n_active) {
+        *n_active = oct_mailbox_n_live(&e->core.mail);
     }
-    return st;
+    return OCT_OK;
+}
+
+static oct_status wait_for(oct_engine *e, uint64_t id, int64_t timeout_us)
+{
+    if (oct_mailbox_is_owner(&e->core.mail)) {
+        return OCT_FAIL(OCT_E_ARG, "a callback cannot wait: what it waits for comes after it");
+    }
+    if (timeout_us < -1) {
+        return OCT_FAIL(OCT_E_ARG, "timeout_us is %lld; it must be -1 (for ever), 0 or more",
+                        (long long)timeout_us);
+    }
+    if (!e->manual) {
+        return oct_mailbox_wait(&e->core.mail, id, timeout_us);
+    }
+    const int64_t begin_us = oct_clock_us();
+    for (;;) {
+        const oct_status st = oct_mailbox_wait(&e->core.mail, id, 0);
+        if (st != OCT_E_DEADLINE || (timeout_us >= 0 && oct_clock_us() - begin_us >= timeout_us)) {
+            return st;
+        }
+        OCT_TRY(turn(e));
+    }
+}
+
+oct_status oct_engine_wait(oct_engine *e, uint64_t id, int64_t timeout_us)
+{
+    if (id == 0) {
+        return OCT_FAIL(OCT_E_NOTFOUND, "there is no request 0");
+    }
+    return wait_for(e, id, timeout_us);
+}
+
+oct_status oct_engine_drain(oct_engine *e, int64_t timeout_us)
+{
+    return wait_for(e, 0, timeout_us);
 }

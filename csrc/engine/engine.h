@@ -6,47 +6,47 @@
 #define OCT_ENGINE_ENGINE_H
 
 #include "engine/chat.h"
+#include "engine/core.h"
 #include "engine/exec.h"
-#include "engine/kv.h"
-
-/* Sees the logits of every row of a step, before sampling: request, absolute position, fp32 [n].
- * For tests against a reference; slows the engine to max_num_seqs rows per step. */
-typedef void (*oct_logits_fn)(void *user, uint64_t request, int32_t position, const float *logits,
-                              int32_t n);
 
 struct oct_engine {
+    /* Immutable once it is open: any thread reads it. */
     struct oct_model_config cfg;
     struct oct_plan plan;
     struct oct_vocab *vocab;
     struct oct_chat chat;
-    struct oct_device *dev;
-    struct oct_model *model;
-    struct oct_exec exec;
-    struct oct_kv_pool kv;
+    struct oct_req_context context;
     int32_t n_vocab; /* ids that may be chosen */
     int32_t n_threads;
     int64_t load_us;
+    bool manual;
 
-    struct oct_req **running; /* [max_num_seqs] in order of admission */
-    int32_t n_running;
-    struct oct_req *waiting_head, *waiting_tail; /* in order of submission */
-    int32_t n_waiting;
-    uint64_t next_id;
-    bool in_step;
+    struct oct_core core; /* the owner's, but for its mailbox */
+    pthread_t thread;     /* the owner, unless manual */
+    bool has_thread;
 
-    oct_status dead; /* OCT_OK, or why the device stopped; then dead_text says it */
-    char dead_text[512];
-
-    oct_logits_fn on_logits; /* NULL: none */
-    void *on_logits_user;
+    /* A real model; all NULL behind another runner. */
+    struct oct_vocab *own_vocab;
+    struct oct_device *dev;
+    struct oct_model *model;
+    struct oct_exec *exec; /* the core's, as its runner */
 };
 
-/* NULL turns it off. */
-void oct_engine_on_logits(struct oct_engine *e, oct_logits_fn fn, void *user);
+/* What oct_engine_open makes of a model, for tests and simulations that bring their own runner. */
+struct oct_engine_parts {
+    const struct oct_model_config *cfg; /* copied; vocab_size and max_positions count */
+    struct oct_vocab *vocab;            /* borrowed until close */
+    int32_t n_vocab, max_model_len;
+    struct oct_sched_config sched; /* max_model_len tokens fit its pages */
+    bool manual;
+    oct_events_fn on_events;
+    void *events_user;
+};
+/* runner: given away, also on failure. */
+OCT_CHECKED oct_status oct_engine_open_with(const struct oct_engine_parts *parts,
+                                            const struct oct_runner *runner, oct_engine **out);
 
-/* fcfs.c: chooses the rows of the next step and takes their pages. */
-void oct_fcfs_admit(struct oct_engine *e);
-/* Fills step_rows of every running request (0: not in this step); returns the number of rows. */
-int32_t oct_fcfs_pick(struct oct_engine *e);
+/* Shows fn every logit; NULL turns it off. While nothing runs, on the thread that steps. */
+void oct_engine_on_logits(struct oct_engine *e, oct_logits_fn fn, void *user);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/plan.h"
 
-#include "arch/arch.h"
+#include "arch/kv_layout.h"
+#include "engine/sched.h"
+#include "ops.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -11,6 +13,8 @@ enum {
     DEFAULT_BATCHED_TOKENS = 512,
     MAX_SEQS = 1024,
     MAX_BATCHED_TOKENS = 65536,
+    DEFAULT_WAITING = 65536,
+    MAX_WAITING = 1 << 20,
     MIN_MODEL_LEN = 2, /* one prompt token, one output token */
 };
 
@@ -57,9 +61,32 @@ static oct_status pick_dtype(const struct oct_model_config *c, const char *name,
     return OCT_OK;
 }
 
-static uint64_t pages_for(uint64_t tokens)
+/* Blocks of K_PAGE_TOKENS that a request's tokens stand in. */
+static uint64_t blocks_for(int32_t tokens)
 {
-    return (tokens + K_PAGE_TOKENS - 1) / K_PAGE_TOKENS;
+    return ((uint64_t)tokens + K_PAGE_TOKENS - 1) / K_PAGE_TOKENS;
+}
+
+/* Pages with which a request of so many tokens can always go on by itself. */
+static uint64_t pages_for(const struct oct_kv_layout *kv, int32_t tokens)
+{
+    return (uint64_t)oct_sched_pages_for(kv->n_groups, kv->windows, tokens);
+}
+
+/* The longest request, up to `most` tokens, that so many pages are enough for; 0: none. */
+static int32_t longest_in(const struct oct_kv_layout *kv, uint64_t n_pages, int32_t most)
+{
+    int32_t fits = 0, too_long = most / K_PAGE_TOKENS + 2; /* in blocks */
+    while (too_long - fits > 1) {
+        const int32_t middle = fits + (too_long - fits) / 2;
+        if (pages_for(kv, middle * K_PAGE_TOKENS) <= n_pages) {
+            fits = middle;
+        } else {
+            too_long = middle;
+        }
+    }
+    const int64_t tokens = (int64_t)fits * K_PAGE_TOKENS;
+    return tokens < most ? (int32_t)tokens : most;
 }
 
 /* Activations of one step (arch.h, oct_step), logits, rotary table and step arrays. */
@@ -76,7 +103,44 @@ static uint64_t workspace(const struct oct_model_config *c, const struct oct_pla
     return rows * width * (3 * (uint64_t)c->dim + qkv + q + 3 * (uint64_t)c->ff_dim) +
            out * 4 * (uint64_t)c->vocab_size +
            (uint64_t)p->max_model_len * 4 * (uint64_t)c->rope.rot_dim + 4 * (3 * rows + out) +
-           4 * n_groups * (uint64_t)p->max_num_seqs * (uint64_t)p->pages_per_seq;
+           4 * n_groups * (uint64_t)p->max_num_seqs * (uint64_t)p->blocks_per_seq;
+}
+
+/* How many pages, and with them the longest request. */
+static oct_status plan_pages(struct oct_plan *p, const struct oct_engine_options *o,
+                             const struct oct_kv_layout *kv, uint64_t memory_bytes)
+{
+    /* Default pool: the longest request, and another one's tokens, whatever its windows, for all
+     * others; never over 40 % of memory. */
+    uint64_t budget = (uint64_t)o->kv_cache_bytes;
+    if (budget == 0) {
+        const uint64_t others =
+            p->max_num_seqs > 1 ? blocks_for(p->max_model_len) * (uint64_t)kv->n_groups : 0;
+        budget = (pages_for(kv, p->max_model_len) + others) * p->page_bytes;
+        const uint64_t most = memory_bytes ? memory_bytes / 10 * 4 : budget;
+        budget = budget > most ? most : budget;
+    }
+    uint64_t pages = budget / p->page_bytes;
+    pages = pages > INT32_MAX / 2 ? INT32_MAX / 2 : pages;
+    const int32_t fits = longest_in(kv, pages, p->max_model_len);
+    if (fits < MIN_MODEL_LEN) {
+        return OCT_FAIL(OCT_E_MEM,
+                        "the KV cache needs at least %d pages of %" PRIu64 " bytes; %" PRIu64
+                        " bytes are allowed",
+                        kv->n_groups, p->page_bytes, budget);
+    }
+    if (fits < p->max_model_len && o->max_model_len) {
+        return OCT_FAIL(OCT_E_MEM,
+                        "a request of %d tokens needs %" PRIu64 " bytes of KV cache; %" PRIu64
+                        " are allowed; set max_model_len to %d or less, or give kv_cache_bytes",
+                        p->max_model_len, pages_for(kv, p->max_model_len) * p->page_bytes, budget,
+                        fits);
+    }
+    p->max_model_len = fits;
+    p->n_pages = (int32_t)pages;
+    p->kv_cache_bytes = pages * p->page_bytes;
+    p->blocks_per_seq = (int32_t)blocks_for(p->max_model_len);
+    return OCT_OK;
 }
 
 oct_status oct_plan_make(const struct oct_model_config *c, const struct oct_engine_options *o,
@@ -96,6 +160,7 @@ oct_status oct_plan_make(const struct oct_model_config *c, const struct oct_engi
     }
     OCT_TRY(option(o->max_model_len, "max_model_len", c->max_positions, MIN_MODEL_LEN,
                    c->max_positions, &p.max_model_len));
+    OCT_TRY(option(o->max_waiting, "max_waiting", DEFAULT_WAITING, 1, MAX_WAITING, &p.max_waiting));
     if (o->kv_cache_bytes < 0) {
         return OCT_FAIL(OCT_E_ARG, "kv_cache_bytes is %" PRId64 "; it must not be negative",
                         o->kv_cache_bytes);
@@ -108,40 +173,9 @@ oct_status oct_plan_make(const struct oct_model_config *c, const struct oct_engi
     p.weight_bytes = (layers + 2 * ends + (uint64_t)c->dim) * width;
     struct oct_kv_layout kv;
     OCT_TRY(oct_kv_layout_make(c, &kv));
-    /* One page here is a page of each group. */
-    p.page_bytes = (uint64_t)kv.n_groups * (uint64_t)kv.page_elems * width;
-    p.kv_bytes_per_token = p.page_bytes / K_PAGE_TOKENS;
-
-    /* Default pool: the longest request, and as much again for others; never over 40 % of memory.
-     */
-    uint64_t budget = (uint64_t)o->kv_cache_bytes;
-    if (budget == 0) {
-        budget = (p.max_num_seqs > 1 ? 2 : 1) * pages_for((uint64_t)p.max_model_len) * p.page_bytes;
-        const uint64_t most = memory_bytes ? memory_bytes / 10 * 4 : budget;
-        budget = budget > most ? most : budget;
-    }
-    uint64_t pages = budget / p.page_bytes;
-    pages = pages > INT32_MAX / 2 / OCT_KV_MAX_GROUPS ? INT32_MAX / 2 / OCT_KV_MAX_GROUPS : pages;
-    if (pages < 1) {
-        return OCT_FAIL(OCT_E_MEM,
-                        "the KV cache needs at least one page of %" PRIu64 " bytes; %" PRIu64
-                        " are allowed",
-                        p.page_bytes, budget);
-    }
-    if (pages < pages_for((uint64_t)p.max_model_len)) {
-        const uint64_t fits = pages * K_PAGE_TOKENS;
-        if (o->max_model_len) {
-            return OCT_FAIL(
-                OCT_E_MEM,
-                "a request of %d tokens needs %" PRIu64 " bytes of KV cache; %" PRIu64
-                " are allowed; set max_model_len to %" PRIu64 " or less, or give kv_cache_bytes",
-                p.max_model_len, pages_for((uint64_t)p.max_model_len) * p.page_bytes, budget, fits);
-        }
-        p.max_model_len = (int32_t)fits;
-    }
-    p.n_pages = (int32_t)pages;
-    p.kv_cache_bytes = pages * p.page_bytes;
-    p.pages_per_seq = (int32_t)pages_for((uint64_t)p.max_model_len);
+    p.page_bytes = (uint64_t)kv.page_elems * width;
+    p.kv_bytes_per_token = p.page_bytes * (uint64_t)kv.n_groups / K_PAGE_TOKENS;
+    OCT_TRY(plan_pages(&p, o, &kv, memory_bytes));
     p.workspace_bytes = workspace(c, &p, (uint64_t)kv.n_groups);
     p.total_bytes = p.weight_bytes + p.kv_cache_bytes + p.workspace_bytes;
     if (memory_bytes && p.total_bytes > memory_bytes) {

@@ -10,12 +10,13 @@
 struct oct_plan {
     int32_t dtype;         /* enum k_dtype of activations, weights and KV */
     int32_t max_model_len; /* tokens of one request, prompt and output */
-    int32_t max_num_seqs, max_num_batched_tokens;
-    int32_t n_pages;       /* KV pages in the pool */
-    int32_t pages_per_seq; /* page table entries a sequence may need */
-    uint64_t n_params;     /* of the checkpoint: tied heads counted once */
-    uint64_t weight_bytes; /* as the backend keeps them, embedding and head apart */
-    uint64_t kv_bytes_per_token, page_bytes, kv_cache_bytes;
+    int32_t max_num_seqs, max_num_batched_tokens, max_waiting;
+    int32_t n_pages;        /* KV pages in the pool, each of one group of layers (kv_layout.h) */
+    int32_t blocks_per_seq; /* page table entries a sequence may need, in each group */
+    uint64_t n_params;      /* of the checkpoint: tied heads counted once */
+    uint64_t weight_bytes;  /* as the backend keeps them, embedding and head apart */
+    uint64_t kv_bytes_per_token; /* while it is in every layer's window */
+    uint64_t page_bytes, kv_cache_bytes;
     uint64_t workspace_bytes; /* activations, logits, rotary table, step arrays */
     uint64_t total_bytes;
 };

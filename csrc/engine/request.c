@@ -3,71 +3,150 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/sized.h"
 
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
-    TEXT_BYTES = 1024
-}; /* more than one event's text: the longest piece and a held stop string */
+    TEXT_BYTES = 1024, /* more than one event's text: the longest piece and a held stop string */
+    FIRST_REQUEST_SIZE = offsetof(struct oct_request, user) + sizeof(void *),
+    FIRST_SAMPLING_SIZE = sizeof(struct oct_sampling), /* as published first */
+};
 
-oct_status oct_req_create(const struct oct_request *q, const struct oct_model_config *c,
-                          const struct oct_vocab *v, int32_t n_vocab, int32_t max_model_len,
-                          struct oct_req **out)
+/* The prompt's ids: the caller's, or those of its text (then *own is to be freed). */
+static oct_status prompt_of(const struct oct_request *q, const struct oct_req_context *c,
+                            struct oct_ids *own, const int32_t **ids, size_t *n)
 {
-    if (q->size != sizeof *q) {
-        return OCT_FAIL(OCT_E_ARG,
-                        "struct oct_request says %u bytes, this library has %zu; fill it "
-                        "with OCT_REQUEST_INIT",
-                        q->size, sizeof *q);
+    if (q->text && q->prompt) {
+        return OCT_FAIL(OCT_E_ARG, "both prompt and text are set; give one of the two");
     }
-    if (!q->on_event) {
-        return OCT_FAIL(OCT_E_ARG, "on_event is NULL; a request needs a callback");
+    if (!q->text) {
+        *ids = q->prompt;
+        *n = q->prompt ? q->n_prompt : 0;
+        return OCT_OK;
     }
-    if (q->n_prompt < 1 || !q->prompt) {
+    if (q->tokenize_flags & ~(unsigned)(OCT_TOKENIZE_SPECIAL | OCT_TOKENIZE_BOS_EOS)) {
+        return OCT_FAIL(OCT_E_ARG, "tokenize_flags is %u; only the flags 1 and 2 exist",
+                        q->tokenize_flags);
+    }
+    unsigned flags = 0;
+    flags |= q->tokenize_flags & OCT_TOKENIZE_SPECIAL ? (unsigned)OCT_ENCODE_SPECIAL : 0u;
+    flags |= q->tokenize_flags & OCT_TOKENIZE_BOS_EOS ? (unsigned)OCT_ENCODE_BOS_EOS : 0u;
+    OCT_TRY(oct_tokenizer_encode(c->vocab->tokenizer, q->text, q->text_len, flags, own));
+    *ids = own->data;
+    *n = own->len;
+    return OCT_OK;
+}
+
+static oct_status check(const struct oct_request *q, const struct oct_req_context *c,
+                        const int32_t *prompt, size_t n_prompt)
+{
+    if (!q->on_event && !c->has_on_events) {
+        return OCT_FAIL(OCT_E_ARG, "on_event is NULL; a request needs a callback, since the engine "
+                                   "was opened without on_events");
+    }
+    if (n_prompt < 1) {
         return OCT_FAIL(OCT_E_ARG, "the prompt is empty; it needs at least one token");
     }
-    if (q->n_prompt >= (size_t)max_model_len) {
+    if (n_prompt >= (size_t)c->max_model_len) {
         return OCT_FAIL(OCT_E_ARG,
                         "the prompt has %zu tokens; the context holds %d with at least one for the "
                         "answer",
-                        q->n_prompt, max_model_len);
+                        n_prompt, c->max_model_len);
     }
-    for (size_t i = 0; i < q->n_prompt; i++) {
-        if (q->prompt[i] < 0 ||
-            q->prompt[i] >= c->vocab_size) { /* every embedding row may be read */
-            return OCT_FAIL(OCT_E_ARG, "prompt token %zu is %d; ids go from 0 to %d", i,
-                            q->prompt[i], c->vocab_size - 1);
+    for (size_t i = 0; i < n_prompt; i++) { /* every embedding row may be read */
+        if (prompt[i] < 0 || prompt[i] >= c->cfg->vocab_size) {
+            return OCT_FAIL(OCT_E_ARG, "prompt token %zu is %d; ids go from 0 to %d", i, prompt[i],
+                            c->cfg->vocab_size - 1);
         }
     }
-    struct oct_req *r = oct_calloc(1, sizeof *r);
-    if (!r) {
-        return oct_no_memory("a request", sizeof *r);
+    if (q->priority < OCT_PRIORITY_MIN || q->priority > OCT_PRIORITY_MAX) {
+        return OCT_FAIL(OCT_E_ARG, "priority is %d; it must be between %d and %d", q->priority,
+                        OCT_PRIORITY_MIN, OCT_PRIORITY_MAX);
     }
-    oct_status st;
-    const int32_t n_prompt = (int32_t)q->n_prompt;
-    OCT_TRY_GOTO(oct_sampler_init(&r->sampler, q->sampling, c, v, n_vocab, q->prompt, n_prompt,
-                                  max_model_len),
-                 st, fail);
-    const int32_t total = n_prompt + r->sampler.max_tokens;
-    r->max_pages = (total + K_PAGE_TOKENS - 1) / K_PAGE_TOKENS;
-    r->tokens = oct_malloc((size_t)total * sizeof *r->tokens);
-    r->pages = oct_malloc((size_t)r->max_pages * sizeof *r->pages);
-    if (!r->tokens || !r->pages) {
-        OCT_TRY_GOTO(oct_no_memory("a request's tokens", (size_t)total * 4), st, fail);
+    if (q->timeout_us < 0 || q->timeout_us > INT64_MAX / 4) {
+        return OCT_FAIL(OCT_E_ARG,
+                        "timeout_us is %lld; it must be 0 (none) or a number of "
+                        "microseconds up to %lld",
+                        (long long)q->timeout_us, (long long)(INT64_MAX / 4));
     }
-    oct_detok_init(&r->detok, v->tokenizer, (const char *const *)r->sampler.stops,
-                   r->sampler.n_stops, !r->sampler.keep_special);
-    OCT_TRY_GOTO(oct_buf_reserve(&r->text, TEXT_BYTES), st, fail);
-    OCT_TRY_GOTO(oct_buf_reserve(&r->detok.held, TEXT_BYTES), st, fail);
-    memcpy(r->tokens, q->prompt, (size_t)n_prompt * sizeof *r->tokens);
-    r->n_prompt = r->n_tokens = n_prompt;
-    r->on_event = q->on_event;
-    r->user = q->user;
-    r->submit_us = oct_clock_us();
-    *out = r;
+    if (q->cache_salt_len > OCT_MAX_SALT_BYTES) {
+        return OCT_FAIL(OCT_E_ARG, "cache_salt_len is %zu; it must be at most %d",
+                        q->cache_salt_len, OCT_MAX_SALT_BYTES);
+    }
+    if (q->cache_salt_len && !q->cache_salt) {
+        return OCT_FAIL(OCT_E_ARG, "cache_salt is NULL; cache_salt_len says %zu bytes",
+                        q->cache_salt_len);
+    }
     return OCT_OK;
-fail:
-    oct_req_destroy(r);
+}
+
+/* Everything that is allocated; r is zeroed. */
+static oct_status fill(struct oct_req *r, const struct oct_request *q,
+                       const struct oct_req_context *c, const int32_t *prompt, int32_t n_prompt)
+{
+    struct oct_sampling sampling = OCT_SAMPLING_INIT;
+    if (q->sampling) {
+        OCT_TRY(oct_sized_read(&sampling, sizeof sampling, FIRST_SAMPLING_SIZE, q->sampling,
+                               "oct_sampling", "OCT_SAMPLING_INIT"));
+    }
+    OCT_TRY(oct_sampler_init(&r->sampler, &sampling, c->cfg, c->vocab, c->n_vocab, prompt, n_prompt,
+                             c->max_model_len));
+    const int32_t total = n_prompt + r->sampler.max_tokens;
+    r->cap_tokens = n_prompt + OCT_FIRST_TOKENS < total ? n_prompt + OCT_FIRST_TOKENS : total;
+    r->tokens = oct_malloc((size_t)r->cap_tokens * sizeof *r->tokens);
+    if (!r->tokens) {
+        return oct_no_memory("a request's tokens", (size_t)r->cap_tokens * sizeof *r->tokens);
+    }
+    memcpy(r->tokens, prompt, (size_t)n_prompt * sizeof *r->tokens);
+    oct_detok_init(&r->detok, c->vocab->tokenizer, (const char *const *)r->sampler.stops,
+                   r->sampler.n_stops, !r->sampler.keep_special);
+    OCT_TRY(oct_buf_reserve(&r->text, TEXT_BYTES));
+    OCT_TRY(oct_buf_reserve(&r->detok.held, TEXT_BYTES));
+    r->n_prompt = n_prompt;
+    r->seq = (struct oct_seq){
+        .priority = q->priority,
+        .deadline_us = q->timeout_us ? r->submit_us + q->timeout_us : 0,
+        .tokens = r->tokens,
+        .n_tokens = n_prompt,
+        .max_tokens = total,
+        .use_prefix = true,
+        .owner = r,
+    };
+    return oct_seq_init(c->sched, &r->seq, q->cache_salt, q->cache_salt_len);
+}
+
+oct_status oct_req_create(const struct oct_request *caller, const struct oct_req_context *c,
+                          struct oct_req **out)
+{
+    struct oct_request q = OCT_REQUEST_INIT;
+    OCT_TRY(oct_sized_read(&q, sizeof q, FIRST_REQUEST_SIZE, caller, "oct_request",
+                           "OCT_REQUEST_INIT"));
+    struct oct_ids own = {0};
+    const int32_t *prompt = NULL;
+    size_t n_prompt = 0;
+    struct oct_req *r = NULL;
+    const int64_t submit_us = oct_clock_us();
+    oct_status st;
+    OCT_TRY_GOTO(prompt_of(&q, c, &own, &prompt, &n_prompt), st, done);
+    OCT_TRY_GOTO(check(&q, c, prompt, n_prompt), st, done);
+    r = oct_calloc(1, sizeof *r);
+    if (!r) {
+        OCT_TRY_GOTO(oct_no_memory("a request", sizeof *r), st, done);
+    }
+    r->on_event = q.on_event;
+    r->user = q.user;
+    r->submit_us = submit_us;
+    r->timeout_us = q.timeout_us;
+    OCT_TRY_GOTO(fill(r, &q, c, prompt, (int32_t)n_prompt), st, done);
+    *out = r;
+done:
+    oct_ids_free(&own);
+    if (st != OCT_OK) {
+        oct_req_destroy(r);
+    }
     return st;
 }
 
@@ -76,39 +155,49 @@ void oct_req_destroy(struct oct_req *r)
     if (!r) {
         return;
     }
+    oct_seq_deinit(&r->seq);
     oct_detok_deinit(&r->detok);
     oct_buf_free(&r->text);
     oct_sampler_deinit(&r->sampler);
     oct_free(r->tokens);
-    oct_free(r->pages);
     oct_free(r);
 }
 
-void oct_req_send(struct oct_req *r, oct_finish finish, oct_status status, const char *error,
-                  int32_t token, float logprob, const struct k_sample_top *top, int32_t n_top,
-                  int64_t now_us)
+oct_status oct_req_grow(struct oct_req *r)
 {
-    struct oct_token_logprob alternatives[K_SAMPLE_MAX_TOP];
-    OCT_ASSERT(n_top <= K_SAMPLE_MAX_TOP);
-    for (int32_t i = 0; i < n_top; i++) {
-        alternatives[i] = (struct oct_token_logprob){top[i].token, top[i].logprob};
+    const int64_t twice = (int64_t)r->cap_tokens * 2;
+    const int32_t cap = twice < r->seq.max_tokens ? (int32_t)twice : r->seq.max_tokens;
+    int32_t *tokens = oct_realloc_array(r->tokens, (size_t)cap, sizeof *tokens);
+    if (!tokens) {
+        return oct_no_memory("a request's tokens", (size_t)cap * sizeof *tokens);
     }
-    const struct oct_event ev = {
-        .request = r->id,
-        .finish = finish,
-        .status = status,
-        .error = error,
+    r->tokens = tokens;
+    r->seq.tokens = tokens;
+    r->cap_tokens = cap;
+    return OCT_OK;
+}
+
+void oct_req_event(const struct oct_req *r, int32_t token, float logprob,
+                   const struct oct_token_logprob *top, int32_t n_top, int64_t now_us,
+                   struct oct_event *out)
+{
+    *out = (struct oct_event){
+        .request = r->seq.id,
+        .finish = r->finish,
+        .status = r->status,
+        .error = r->error[0] ? r->error : NULL,
         .token = token,
         .logprob = logprob,
-        .top = alternatives,
+        .top = top,
         .n_top = n_top,
-        .text = r->text.data ? r->text.data : "",
+        .text = r->text.data,
         .text_len = r->text.len,
         .n_prompt_tokens = r->n_prompt,
         .n_output_tokens = oct_req_n_output(r),
         .submit_us = r->submit_us,
         .first_token_us = r->first_token_us,
         .now_us = now_us,
+        .user = r->user,
+        .n_cached_tokens = r->seq.n_prefix_tokens,
     };
-    r->on_event(r->user, &ev);
 }

@@ -248,12 +248,7 @@ oct_status oct_sampler_init(struct oct_sampler *out, const struct oct_sampling *
 {
     static const struct oct_sampling defaults = OCT_SAMPLING_INIT;
     struct oct_sampler o = {0};
-    if (s && s->size != sizeof *s) {
-        return OCT_FAIL(OCT_E_ARG,
-                        "struct oct_sampling says %u bytes, this library has %zu; fill it "
-                        "with OCT_SAMPLING_INIT",
-                        s->size, sizeof *s);
-    }
+    OCT_ASSERT(!s || s->size == sizeof *s); /* request.c reads what callers fill */
     const oct_status st =
         init(&o, s ? s : &defaults, c, v, n_vocab, prompt, n_prompt, max_model_len);
     if (st != OCT_OK) {

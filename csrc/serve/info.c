@@ -244,7 +244,7 @@ static oct_status append_plan(struct oct_buf *b, const struct info *i)
                            oct_format_exact(n, (uint64_t)p->max_model_len)));
     ROW("  weights", "%s", oct_format_size(size, p->weight_bytes));
     ROW("  KV cache", "%s for %s tokens, %s each", oct_format_size(size, p->kv_cache_bytes),
-        oct_format_exact(n, (uint64_t)p->n_pages * K_PAGE_TOKENS),
+        oct_format_exact(n, p->kv_cache_bytes / p->kv_bytes_per_token),
         oct_format_size(each, p->kv_bytes_per_token));
     ROW("  workspace", "%s", oct_format_size(size, p->workspace_bytes));
     OCT_TRY(oct_buf_printf(b, "%-16s%s", "  total", oct_format_size(size, p->total_bytes)));

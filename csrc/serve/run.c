@@ -30,6 +30,7 @@ static oct_status open_engine(const struct oct_params *p, const char *path,
     o.n_threads = (int32_t)oct_param_int(p, OCT_P_THREADS, 0);
     o.max_model_len = (int32_t)oct_param_int(p, OCT_P_MAX_MODEL_LEN, 0);
     o.max_num_seqs = 1;
+    o.manual = 1; /* Ctrl-C is looked for between steps */
     o.max_num_batched_tokens = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_BATCHED_TOKENS, 0);
     o.kv_cache_bytes = oct_param_int(p, OCT_P_KV_CACHE_BYTES, 0);
     o.chat_template = chat->text;

@@ -44,6 +44,7 @@ static oct_engine *open_demo(const char *dtype)
     o.dtype = dtype;
     o.max_model_len = 512;
     o.max_num_seqs = 16;
+    o.manual = 1;
     cr_assert_eq(oct_engine_open(&o, &e), OCT_OK, "%s", oct_last_error());
     return e;
 }

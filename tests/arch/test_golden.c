@@ -38,6 +38,7 @@ static float *run_model(const char *path, const struct oct_golden *g, const char
     o.n_threads = 2;
     o.max_num_seqs = rows;
     o.max_num_batched_tokens = rows;
+    o.manual = 1;
     cr_assert_eq(oct_engine_open(&o, &e), OCT_OK, "%s", oct_last_error());
     struct rows r = {.n_positions = g->n_positions, .vocab = g->tiny.vocab_size};
     r.logits = calloc((size_t)r.n_positions * (size_t)r.vocab, sizeof *r.logits);

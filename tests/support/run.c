@@ -39,6 +39,7 @@ oct_engine *run_open_tiny(const struct oct_tiny *t, const struct oct_engine_opti
     run_make_dir(dir, sizeof dir);
     oct_tiny_write_hf(t, dir);
     o.model_path = dir;
+    o.manual = 1;
     const oct_status st = oct_engine_open(&o, &e);
     run_remove_dir(dir);
     cr_assert_eq(st, OCT_OK, "open: %s: %s", oct_status_text(st), oct_last_error());

@@ -12,8 +12,8 @@
 void run_make_dir(char *dir, size_t size);
 void run_remove_dir(const char *dir);
 
-/* Writes the model (a Hugging Face directory) and opens it; removes the files again. Fails the test
- * if it does not open. options->model_path is ignored. */
+/* Writes the model (a Hugging Face directory) and opens it as a manual engine; removes the files.
+ * Fails the test if it does not open. options->model_path is ignored. */
 oct_engine *run_open_tiny(const struct oct_tiny *t, const struct oct_engine_options *options);
 
 /* One request's whole story. Zero it before use. */
