@@ -17,6 +17,7 @@
 #define OCT_COMMANDS(X)            \
     X(RUN,      "run")             \
     X(INFO,     "info")            \
+    X(BATCH,    "batch")           \
     X(TOKENIZE, "tokenize")        \
     X(TEMPLATE, "template")        \
     X(BENCH,    "bench")           \
@@ -64,23 +65,27 @@ enum oct_param_group {
 // clang-format off
 #define OCT_PARAMS(X)                                                                             \
     X(MODEL, "model", 'm', STRING, NULL, NULL, "the first argument", MODEL,                       \
-      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE |                          \
+      OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE |          \
       OCT_CMD_BENCH, "PATH",                                                                      \
       "the model: a Hugging Face directory or a .gguf file")                                      \
-    X(DTYPE, "dtype", 0, CHOICE, NULL, "auto", NULL, MODEL, OCT_CMD_RUN | OCT_CMD_INFO,           \
+    X(DTYPE, "dtype", 0, CHOICE, NULL, "auto", NULL, MODEL, OCT_CMD_RUN | OCT_CMD_BATCH |         \
+      OCT_CMD_INFO,                                                                               \
       "auto|bfloat16|float32",                                                                    \
       "type of weights, activations and KV cache in memory; auto is bfloat16, or float32 for a "  \
       "float32 checkpoint")                                                                       \
     X(MAX_MODEL_LEN, "max-model-len", 'c', INT, "[2, 134217728]", NULL,                           \
       "the model's own limit, or less if memory does not hold it", MODEL,                         \
-      OCT_CMD_RUN | OCT_CMD_INFO, "N", "longest prompt and output together, in tokens")           \
-    X(MAX_NUM_SEQS, "max-num-seqs", 0, INT, "[1, 1024]", "1", NULL, MODEL, OCT_CMD_INFO, "N",     \
-      "requests running at once, for the memory plan")                                            \
+      OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_INFO, "N",                                            \
+      "longest prompt and output together, in tokens")                                            \
+    X(MAX_NUM_SEQS, "max-num-seqs", 0, INT, "[1, 1024]", NULL, "info: 1, batch: 32", MODEL,       \
+      OCT_CMD_INFO | OCT_CMD_BATCH, "N",                                                          \
+      "requests running at once")                                                                 \
     X(MAX_NUM_BATCHED_TOKENS, "max-num-batched-tokens", 'b', INT, "[1, 65536]", "512", NULL,      \
-      MODEL, OCT_CMD_RUN | OCT_CMD_INFO, "N",                                                     \
+      MODEL, OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_INFO, "N",                                     \
       "tokens per step: a longer prompt is read in chunks of so many")                            \
     X(KV_CACHE_BYTES, "kv-cache-bytes", 0, BYTES, "[1, inf)", NULL,                               \
-      "one request of --max-model-len and some room", MODEL, OCT_CMD_RUN | OCT_CMD_INFO, "BYTES", \
+      "one request of --max-model-len and some room", MODEL, OCT_CMD_RUN | OCT_CMD_BATCH |        \
+      OCT_CMD_INFO, "BYTES",                                                                      \
       "memory for the KV cache, as 2GiB or 500M")                                                 \
                                                                                                   \
     X(PROMPT, "prompt", 'p', STRING, NULL, NULL,                                                  \
@@ -89,7 +94,7 @@ enum oct_param_group {
     X(SYSTEM, "system", 0, STRING, NULL, NULL, "what the chat template does without one", PROMPT, \
       OCT_CMD_RUN, "TEXT", "the system message")                                                  \
     X(CHAT_TEMPLATE, "chat-template", 0, STRING, NULL, NULL, "the model's own", PROMPT,           \
-      OCT_CMD_RUN | OCT_CMD_TEMPLATE, "FILE",                                                     \
+      OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_TEMPLATE, "FILE",                                     \
       "a chat template to use: a file, the template itself, or the name of one of the model's")   \
     X(VARS, "vars", 0, STRING, NULL, NULL, "none", PROMPT, OCT_CMD_TEMPLATE, "JSON",              \
       "a JSON object of more variables: tools, documents, add_generation_prompt, bos_token, "     \
@@ -135,8 +140,15 @@ enum oct_param_group {
                                                                                                   \
     X(REPEAT, "repeat", 0, INT, "[1, 101]", "5", NULL, PROCESS, OCT_CMD_BENCH, "N",               \
       "rounds; a figure is the median of them")                                                   \
-    X(INPUT, "input", 'i', STRING, NULL, NULL, "4 MiB of made-up English", TEXT, OCT_CMD_BENCH,   \
-      "FILE", "text to measure with")                                                             \
+    X(INPUT, "input", 'i', STRING, NULL, NULL, "bench: 4 MiB of made-up English", TEXT,           \
+      OCT_CMD_BENCH | OCT_CMD_BATCH,                                                              \
+      "FILE", "batch: the requests, one JSON object a line; bench: text to measure with")         \
+    X(OUTPUT, "output", 'o', STRING, NULL, NULL, "none", TEXT, OCT_CMD_BATCH,                     \
+      "FILE", "where the results go; one that exists is gone on with")                            \
+    X(ORDER, "order", 0, CHOICE, NULL, "finished", NULL, TEXT, OCT_CMD_BATCH, "finished|input",   \
+      "results as they finish, or in the order of the input")                                     \
+    X(OVERWRITE, "overwrite", 0, BOOL, NULL, "false", NULL, TEXT, OCT_CMD_BATCH, "",              \
+      "begin anew though the results file holds results")                                         \
     X(PYTHON, "python", 0, STRING, NULL, NULL, "python3", PROCESS, OCT_CMD_BENCH, "PATH",         \
       "a Python with the package tokenizers, and jinja2, to compare with")                        \
                                                                                                   \
@@ -146,13 +158,13 @@ enum oct_param_group {
     X(STATS, "stats", 0, BOOL, NULL, "true", NULL, OUTPUT, OCT_CMD_RUN, "",                       \
       "print speeds on standard error after each answer")                                         \
     X(VERBOSE, "verbose", 'v', BOOL, NULL, "false", NULL, OUTPUT,                                 \
-      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "",                       \
+      OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "",       \
       "say more on standard error: memory, threads, sandbox")                                     \
                                                                                                   \
     X(THREADS, "threads", 't', INT, "[1, 1024]", NULL, "one for each core it may use", PROCESS,   \
-      OCT_CMD_RUN, "N", "CPU threads")                                                            \
+      OCT_CMD_RUN | OCT_CMD_BATCH, "N", "CPU threads")                                            \
     X(SANDBOX, "sandbox", 0, BOOL, NULL, "true", NULL, PROCESS,                                   \
-      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "",                       \
+      OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "",       \
       "before the model is read give up what a bad model file could misuse: other files, "        \
       "programs, the network")                                                                    \
                                                                                                   \

@@ -29,6 +29,15 @@ const struct oct_command oct_commands[OCT_N_COMMANDS] = {
         {OCT_CMD_BIT_INFO, "MODEL", "say what a model is and how much memory it will take",
          "Reads headers and configuration only, so a large model takes no longer than a small one.",
          1, oct_command_info},
+    [OCT_CMD_BIT_BATCH] =
+        {OCT_CMD_BIT_BATCH, "MODEL -i REQUESTS.jsonl -o RESULTS.jsonl", "answer a file of requests",
+         "OpenAI's batch format: a line of the input is {\"custom_id\", \"method\": \"POST\", "
+         "\"url\": \"/v1/chat/completions\" or \"/v1/completions\", \"body\"}; a line of the "
+         "results "
+         "has the same custom_id and a response or an error. A run that was stopped or killed goes "
+         "on "
+         "with the same command: no result is lost, none is made twice.",
+         1, oct_command_batch},
     [OCT_CMD_BIT_TOKENIZE] =
         {OCT_CMD_BIT_TOKENIZE, "MODEL [TEXT]", "show the token ids of a text, or the text of ids",
          "The text is the argument, else what comes on standard input. Each line shows an id and "

@@ -39,6 +39,7 @@ enum oct_exit oct_command_run(const struct oct_params *p);
 enum oct_exit oct_command_info(const struct oct_params *p);
 enum oct_exit oct_command_tokenize(const struct oct_params *p);
 enum oct_exit oct_command_template(const struct oct_params *p);
+enum oct_exit oct_command_batch(const struct oct_params *p);
 enum oct_exit oct_command_bench(const struct oct_params *p);
 enum oct_exit oct_command_version(const struct oct_params *p);
 enum oct_exit oct_command_help(const struct oct_params *p);

@@ -41,7 +41,7 @@ static oct_status make_plan(const struct oct_params *p, struct info *i)
     struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
     o.dtype = oct_param_str(p, OCT_P_DTYPE, NULL);
     o.max_model_len = (int32_t)oct_param_int(p, OCT_P_MAX_MODEL_LEN, 0);
-    o.max_num_seqs = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_SEQS, 0);
+    o.max_num_seqs = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_SEQS, 1);
     o.max_num_batched_tokens = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_BATCHED_TOKENS, 0);
     o.kv_cache_bytes = oct_param_int(p, OCT_P_KV_CACHE_BYTES, 0);
 

@@ -75,3 +75,20 @@ void oct_progress_finish(struct oct_progress *p)
         p->shown = false;
     }
 }
+
+void oct_progress_draw_bar(double part, const char *text)
+{
+    enum { WIDTH = 16 };
+    char line[200], bar[WIDTH + 1] = "";
+    for (int i = 0; i < WIDTH; i++) {
+        bar[i] = i < (int)(part * WIDTH) ? '#' : '.';
+    }
+    const int n = snprintf(line, sizeof line, "[%s] %s", bar, text);
+    const int columns = oct_terminal_width(2, 80) - 1;
+    draw(line, (size_t)(n < columns ? n : columns));
+}
+
+void oct_progress_erase_bar(void)
+{
+    draw("", 0);
+}

@@ -23,4 +23,8 @@ void oct_progress_finish(struct oct_progress *p);
 size_t oct_progress_line(char *dst, size_t size, int columns, uint64_t done_bytes,
                          uint64_t total_bytes, int64_t elapsed_us);
 
+/* Another bar on the last line of the terminal: part 0..1, and the text behind it. */
+void oct_progress_draw_bar(double part, const char *text);
+void oct_progress_erase_bar(void);
+
 #endif
