@@ -5,7 +5,7 @@ add_library(oct_flags INTERFACE)
 target_compile_options(oct_flags INTERFACE
     -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef -Wvla
     -Wformat=2 -Wno-format-nonliteral -Wconversion -Wsign-conversion
-    -fno-math-errno -fno-trapping-math)
+    -fno-math-errno -fno-trapping-math -fopenmp-simd)
 if(OCT_WERROR)
     target_compile_options(oct_flags INTERFACE -Werror)
 endif()

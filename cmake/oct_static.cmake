@@ -3,11 +3,8 @@
 set(OCT_STATIC_LIBRARY ${CMAKE_BINARY_DIR}/liboctavo.a)
 add_custom_command(
     OUTPUT ${OCT_STATIC_LIBRARY}
-    # The compiler makes the lock of `omp critical(name)` a common symbol, which visibility does not
-    # reach: -d gives it a place, so that it can be made local too.
-    COMMAND ${CMAKE_LINKER} -r -d -o octavo_all.o $<TARGET_OBJECTS:octavo_core>
-    COMMAND ${CMAKE_OBJCOPY} --localize-hidden --wildcard --localize-symbol=.gomp_critical_user_*
-            octavo_all.o
+    COMMAND ${CMAKE_LINKER} -r -o octavo_all.o $<TARGET_OBJECTS:octavo_core>
+    COMMAND ${CMAKE_OBJCOPY} --localize-hidden octavo_all.o
     COMMAND ${CMAKE_COMMAND} -E rm -f ${OCT_STATIC_LIBRARY}
     COMMAND ${CMAKE_AR} rcs ${OCT_STATIC_LIBRARY} octavo_all.o
     DEPENDS octavo_core $<TARGET_OBJECTS:octavo_core>

@@ -11,7 +11,7 @@
 set -euo pipefail
 
 run=(
-    gcc libc6-dev         # gcc 12, with libgomp
+    gcc libc6-dev         # gcc 12
     cmake ninja-build pkg-config
     libjansson-dev        # JSON
     libpcre2-dev          # patterns of tokenizers
@@ -22,7 +22,6 @@ run=(
 test=(
     libcriterion-dev      # the tests
     clang-14              # the second compiler
-    libomp-14-dev         # its OpenMP
     libclang-rt-14-dev    # its sanitizers and libFuzzer
     clang-format-14
     gcc-12 g++-12         # headers are also compiled as C++

@@ -43,8 +43,6 @@ export OCT_FUZZ_SECONDS=${OCT_FUZZ_SECONDS:-30} OCT_TEST_TIMEOUT=${OCT_TEST_TIME
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
-# Two programs share two cores: threads that wait must not spin.
-export OMP_WAIT_POLICY=passive
 export results root
 
 # ---- how one thing is run: each leaves NAME.log and NAME.count ("passed failed skipped") ----

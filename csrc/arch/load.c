@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 
+#include <limits.h>
 #include <math.h>
 
 static enum oct_storage storage(const struct oct_model *m)
@@ -38,7 +39,7 @@ oct_status oct_load_vector(struct oct_model *m, const struct oct_source *s, enum
     if (!host) {
         return oct_no_memory(t->name, bytes);
     }
-    oct_status st = oct_weights_read(s, t, n, 1, 0, store, host);
+    oct_status st = oct_weights_read(s, t, n, 1, 0, store, m->dev->pool, host);
     if (st == OCT_OK) {
         st = place(m->dev, host, bytes, out);
     }
@@ -57,11 +58,12 @@ static oct_status read_stack(const struct oct_model *m, const struct oct_source 
         const int32_t heads =
             parts[i].rotary_heads && m->cfg.rope_interleaved ? m->cfg.head_dim : 0;
         OCT_TRY(oct_weights_find(s, parts[i].role, layer, parts[i].rows, cols, &t));
-        OCT_TRY(
-            oct_weights_read(s, t, parts[i].rows, cols, heads, storage(m), rows + at * row_bytes));
+        OCT_TRY(oct_weights_read(s, t, parts[i].rows, cols, heads, storage(m), m->dev->pool,
+                                 rows + at * row_bytes));
         if (bias) {
             OCT_TRY(oct_weights_find(s, parts[i].bias_role, layer, parts[i].rows, 0, &t));
-            OCT_TRY(oct_weights_read(s, t, parts[i].rows, 1, heads, OCT_STORE_F32, bias + at));
+            OCT_TRY(oct_weights_read(s, t, parts[i].rows, 1, heads, OCT_STORE_F32, m->dev->pool,
+                                     bias + at));
         }
         at += parts[i].rows;
     }
@@ -139,11 +141,14 @@ static oct_status load_ends(struct oct_model *m, const struct oct_source *s)
     }
     oct_status st;
     OCT_TRY_GOTO(oct_weights_find(s, OCT_ROLE_EMBED, 0, c->vocab_size, c->dim, &t), st, done);
-    OCT_TRY_GOTO(oct_weights_read(s, t, c->vocab_size, c->dim, 0, storage(m), rows), st, done);
+    OCT_TRY_GOTO(oct_weights_read(s, t, c->vocab_size, c->dim, 0, storage(m), m->dev->pool, rows),
+                 st, done);
     OCT_TRY_GOTO(place(m->dev, rows, bytes, &m->embed), st, done);
     if (!c->tied) {
         OCT_TRY_GOTO(oct_weights_find(s, OCT_ROLE_HEAD, 0, c->vocab_size, c->dim, &t), st, done);
-        OCT_TRY_GOTO(oct_weights_read(s, t, c->vocab_size, c->dim, 0, storage(m), rows), st, done);
+        OCT_TRY_GOTO(
+            oct_weights_read(s, t, c->vocab_size, c->dim, 0, storage(m), m->dev->pool, rows), st,
+            done);
     }
     st = oct_dev_matrix_create(
         m->dev,
@@ -152,6 +157,27 @@ static oct_status load_ends(struct oct_model *m, const struct oct_source *s)
 done:
     oct_free(rows);
     return st;
+}
+
+struct rotary {
+    float *table;
+    const float *inv_freq;
+    int32_t half;
+    float factor;
+};
+
+static void fill_rotary(void *arg, int64_t begin, int64_t end, int thread)
+{
+    const struct rotary *r = arg;
+    (void)thread;
+    for (int64_t p = begin; p < end; p++) {
+        float *cos_row = r->table + p * 2 * r->half, *sin_row = cos_row + r->half;
+        for (int32_t i = 0; i < r->half; i++) {
+            const float angle = (float)p * r->inv_freq[i];
+            cos_row[i] = cosf(angle) * r->factor;
+            sin_row[i] = sinf(angle) * r->factor;
+        }
+    }
 }
 
 /* cos and sin of every position, in fp32 as transformers computes them: position * inv_freq rounded
@@ -165,7 +191,7 @@ static oct_status load_rotary(struct oct_model *m, const struct oct_source *s)
     if (oct_weights_has(s, OCT_ROLE_ROPE_FREQS, 0)) { /* GGUF: llama3 scaling as divisors */
         const struct oct_tensor *t;
         OCT_TRY(oct_weights_find(s, OCT_ROLE_ROPE_FREQS, 0, half, 0, &t));
-        OCT_TRY(oct_weights_read(s, t, half, 1, 0, OCT_STORE_F32, divisor));
+        OCT_TRY(oct_weights_read(s, t, half, 1, 0, OCT_STORE_F32, NULL, divisor));
         for (int32_t i = 0; i < half; i++) {
             if (!(divisor[i] > 0.0f)) {
                 return OCT_FAIL(OCT_E_FORMAT,
@@ -181,15 +207,8 @@ static oct_status load_rotary(struct oct_model *m, const struct oct_source *s)
     if (!table) {
         return oct_no_memory("the rotary table", bytes);
     }
-#pragma omp parallel for schedule(static)
-    for (int32_t p = 0; p < m->max_positions; p++) {
-        float *cos_row = table + (int64_t)p * 2 * half, *sin_row = cos_row + half;
-        for (int32_t i = 0; i < half; i++) {
-            const float angle = (float)p * inv_freq[i];
-            cos_row[i] = cosf(angle) * factor;
-            sin_row[i] = sinf(angle) * factor;
-        }
-    }
+    oct_pool_run(m->dev->pool, INT_MAX, m->max_positions, 256, fill_rotary,
+                 &(struct rotary){table, inv_freq, half, factor});
     const oct_status st = place(m->dev, table, bytes, &m->cos_sin);
     oct_free(table);
     return st;

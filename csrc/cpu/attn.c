@@ -47,6 +47,7 @@ static int32_t count_splits(const struct k_attn_args *a, int64_t *pairs)
 }
 
 struct plan {
+    const struct oct_cpu *d;
     const struct k_attn_args *a;
     const struct run *runs;
     int32_t most_rows, n_runs, n_splits;
@@ -72,37 +73,35 @@ static struct oct_attn_block block_of(const struct plan *p, int64_t item)
     };
 }
 
-static void run_blocks(const struct oct_cpu *d, const struct plan *p)
+static void blocks(void *arg, int64_t begin, int64_t end, int thread)
 {
-    const int64_t n_items = (int64_t)p->n_runs * p->a->kv.n_kv_heads;
-#pragma omp parallel for num_threads(p->threads) schedule(dynamic, 1)
-    for (int64_t item = 0; item < n_items; item++) {
+    const struct plan *p = arg;
+    for (int64_t item = begin; item < end; item++) {
         const struct oct_attn_block b = block_of(p, item);
-        OCT_SIMD_PICK(d->simd, oct_simd_attn_block)(&b, oct_cpu_scratch(d));
+        OCT_SIMD_PICK(p->d->simd, oct_simd_attn_block)(&b, oct_cpu_scratch(p->d, thread));
     }
 }
 
-/* Few rows with long pasts: a thread takes one split of an item, and the merge comes after. The
- * same functions in the same order as run_blocks(): the same bits. */
-static void run_splits(const struct oct_cpu *d, const struct plan *p)
+static void splits(void *arg, int64_t begin, int64_t end, int thread)
 {
-    const int64_t n_items = (int64_t)p->n_runs * p->a->kv.n_kv_heads;
-#pragma omp parallel num_threads(p->threads)
-    {
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t i = 0; i < n_items * p->n_splits; i++) {
-            const int64_t item = i / p->n_splits, split = i % p->n_splits;
-            const struct oct_attn_block b = block_of(p, item);
-            float *to = p->results + item * p->item_stride + split * p->split_stride;
-            OCT_SIMD_PICK(d->simd, oct_simd_attn_split)
-            (&b, (int32_t)split, to, p->state, oct_cpu_scratch(d));
-        }
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t item = 0; item < n_items; item++) {
-            const struct oct_attn_block b = block_of(p, item);
-            OCT_SIMD_PICK(d->simd, oct_simd_attn_merge)
-            (&b, p->results + item * p->item_stride, p->state, p->split_stride);
-        }
+    const struct plan *p = arg;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t item = i / p->n_splits, split = i % p->n_splits;
+        const struct oct_attn_block b = block_of(p, item);
+        float *to = p->results + item * p->item_stride + split * p->split_stride;
+        OCT_SIMD_PICK(p->d->simd, oct_simd_attn_split)
+        (&b, (int32_t)split, to, p->state, oct_cpu_scratch(p->d, thread));
+    }
+}
+
+static void merges(void *arg, int64_t begin, int64_t end, int thread)
+{
+    const struct plan *p = arg;
+    (void)thread;
+    for (int64_t item = begin; item < end; item++) {
+        const struct oct_attn_block b = block_of(p, item);
+        OCT_SIMD_PICK(p->d->simd, oct_simd_attn_merge)
+        (&b, p->results + item * p->item_stride, p->state, p->split_stride);
     }
 }
 
@@ -111,6 +110,7 @@ oct_status oct_cpu_attn(struct oct_cpu *d, const struct k_attn_args *a)
     const int32_t g = a->kv.n_kv_heads, per_key = a->n_heads / g;
     int64_t seen;
     struct plan p = {
+        .d = d,
         .a = a,
         .pairs = a->kv.dtype == K_BF16 && d->simd == OCT_SIMD_V4 && d->has_bf16_pairs,
         .state = oct_attn_state(a->kv.head_dim),
@@ -139,10 +139,15 @@ oct_status oct_cpu_attn(struct oct_cpu *d, const struct k_attn_args *a)
     (void)cut(a, p.most_rows, runs);
     p.runs = runs;
     p.results = (float *)(void *)(d->shared + runs_bytes);
+    struct oct_pool *pool = d->dev.pool;
+    const int64_t n_items = (int64_t)p.n_runs * g;
     if (by_split) {
-        run_splits(d, &p);
+        /* Few rows with long pasts: a thread takes one split of an item, and the merge comes after.
+         * The same functions in the same order as in a block: the same bits. */
+        oct_pool_run(pool, p.threads, n_items * p.n_splits, 1, splits, &p);
+        oct_pool_run(pool, p.threads, n_items, 1, merges, &p);
     } else {
-        run_blocks(d, &p);
+        oct_pool_run(pool, p.threads, n_items, 1, blocks, &p);
     }
     return OCT_OK;
 }

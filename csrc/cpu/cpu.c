@@ -101,6 +101,7 @@ static oct_status cpu_sync(struct oct_device *d)
 
 static void cpu_close(struct oct_device *d)
 {
+    oct_pool_destroy(d->pool);
     oct_free(cpu(d)->scratch);
     oct_free(cpu(d)->shared);
     oct_free(d);
@@ -198,7 +199,10 @@ oct_status oct_cpu_open(int n_threads, struct oct_device **out)
         .simd = oct_simd_level(),
         .has_bf16_pairs = machine_has_bf16_pairs(),
     };
-    const oct_status st = oct_cpu_scratch_reserve(d, FIRST_SCRATCH_BYTES);
+    oct_status st = oct_pool_create(d->n_threads, "octavo", &d->dev.pool);
+    if (st == OCT_OK) {
+        st = oct_cpu_scratch_reserve(d, FIRST_SCRATCH_BYTES);
+    }
     if (st != OCT_OK) {
         cpu_close(&d->dev);
         return st;

@@ -76,6 +76,20 @@ static void fill_panel(const struct oct_cpu_matrix *w, const char *rows, int32_t
     }
 }
 
+struct filling {
+    const struct oct_cpu_matrix *w;
+    const char *rows;
+};
+
+static void fill_panels(void *arg, int64_t begin, int64_t end, int thread)
+{
+    const struct filling *f = arg;
+    (void)thread;
+    for (int64_t p = begin; p < end; p++) {
+        fill_panel(f->w, f->rows, (int32_t)p);
+    }
+}
+
 oct_status oct_cpu_matrix_create(struct oct_cpu *d, const struct oct_matrix_desc *m, k_ptr *out)
 {
     OCT_ASSERT(m->n >= 1 && m->k >= 1 && (m->dtype == K_BF16 || m->dtype == K_F32));
@@ -105,11 +119,7 @@ oct_status oct_cpu_matrix_create(struct oct_cpu *d, const struct oct_matrix_desc
         oct_free(w);
         return oct_no_memory("a weight matrix", all);
     }
-    const char *rows = m->rows;
-#pragma omp parallel for num_threads(oct_cpu_threads(d, (int64_t)m->n * m->k)) schedule(static)
-    for (int32_t p = 0; p < w->n_panels; p++) {
-        fill_panel(w, rows, p);
-    }
+    oct_cpu_loop(d, (int64_t)m->n * m->k, w->n_panels, fill_panels, &(struct filling){w, m->rows});
     *out = (k_ptr)(uintptr_t)w;
     return OCT_OK;
 }
@@ -139,6 +149,27 @@ static int32_t panels_together(const struct oct_cpu *d, const struct oct_cpu_mat
     return (int32_t)(group < 1 ? 1 : group > GROUP_MAX ? GROUP_MAX : group);
 }
 
+struct product {
+    const struct oct_cpu *d;
+    const struct k_gemm_args *a;
+    const struct oct_cpu_matrix *w;
+    int32_t n_blocks, group; /* blocks of rows; panels of an item */
+};
+
+static void pieces(void *arg, int64_t begin, int64_t end, int thread)
+{
+    const struct product *p = arg;
+    const int32_t m = p->a->m, n_panels_all = p->w->n_panels;
+    for (int64_t item = begin; item < end; item++) {
+        const int32_t row0 = (int32_t)(item % p->n_blocks) * BLOCK_ROWS;
+        const int32_t panel0 = (int32_t)(item / p->n_blocks) * p->group;
+        const int32_t row1 = m - row0 < BLOCK_ROWS ? m : row0 + BLOCK_ROWS;
+        const int32_t panel1 = n_panels_all - panel0 < p->group ? n_panels_all : panel0 + p->group;
+        OCT_SIMD_PICK(p->w->simd, oct_simd_gemm_block)
+        (p->a, p->w, row0, row1, panel0, panel1, oct_cpu_scratch(p->d, thread));
+    }
+}
+
 oct_status oct_cpu_gemm(struct oct_cpu *d, const struct k_gemm_args *a)
 {
     const struct oct_cpu_matrix *w = oct_host_ptr(a->weight);
@@ -153,14 +184,7 @@ oct_status oct_cpu_gemm(struct oct_cpu *d, const struct k_gemm_args *a)
     const int threads = oct_cpu_threads(d, (int64_t)a->m * a->n * a->k / 8);
     /* A streamed weight in one stretch for each thread; else pieces to whoever is free. */
     const int64_t piece = n_blocks == 1 ? (n_items + threads - 1) / threads : 1;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, piece)
-    for (int64_t item = 0; item < n_items; item++) {
-        const int32_t row0 = (int32_t)(item % n_blocks) * BLOCK_ROWS;
-        const int32_t panel0 = (int32_t)(item / n_blocks) * group;
-        const int32_t row1 = a->m - row0 < BLOCK_ROWS ? a->m : row0 + BLOCK_ROWS;
-        const int32_t panel1 = w->n_panels - panel0 < group ? w->n_panels : panel0 + group;
-        OCT_SIMD_PICK(w->simd, oct_simd_gemm_block)
-        (a, w, row0, row1, panel0, panel1, oct_cpu_scratch(d));
-    }
+    struct product p = {d, a, w, n_blocks, group};
+    oct_pool_run(d->dev.pool, threads, n_items, piece, pieces, &p);
     return OCT_OK;
 }

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cpu/rope_simd.h"
 
-static void rope_row(const struct oct_cpu *d, const struct k_rope_kv_args *a, int32_t t)
+struct op {
+    const struct oct_cpu *d;
+    const struct k_rope_kv_args *a;
+};
+
+static void rope_row(const struct oct_cpu *d, const struct k_rope_kv_args *a, int64_t t, float *x)
 {
     const struct k_paging *kv = &a->kv;
     const int64_t es = k_dtype_bytes(kv->dtype), dim = kv->head_dim, head_bytes = dim * es;
@@ -12,8 +17,7 @@ static void rope_row(const struct oct_cpu *d, const struct k_rope_kv_args *a, in
         (const int32_t *)oct_host_ptr(kv->page_table) + (int64_t)seq * kv->table_stride;
     const int32_t page = table[pos / K_PAGE_TOKENS];
     const float *cos_sin = (const float *)oct_host_ptr(a->cos_sin) + (int64_t)pos * a->rot_dim;
-    char *row = (char *)oct_host_ptr(a->qkv) + (int64_t)t * a->qkv_stride * es;
-    float *x = oct_cpu_scratch(d);
+    char *row = (char *)oct_host_ptr(a->qkv) + t * a->qkv_stride * es;
 
     for (int32_t h = 0; h < n_q + n_kv; h++) {
         char *src = row + h * head_bytes, *dst = src;
@@ -29,14 +33,18 @@ static void rope_row(const struct oct_cpu *d, const struct k_rope_kv_args *a, in
     }
 }
 
+static void rows(void *arg, int64_t begin, int64_t end, int thread)
+{
+    const struct op *o = arg;
+    for (int64_t t = begin; t < end; t++) {
+        rope_row(o->d, o->a, t, oct_cpu_scratch(o->d, thread));
+    }
+}
+
 oct_status oct_cpu_rope_kv(struct oct_cpu *d, const struct k_rope_kv_args *a)
 {
     const int64_t heads = a->n_heads + 2 * (int64_t)a->kv.n_kv_heads;
     OCT_TRY(oct_cpu_scratch_reserve(d, (size_t)a->kv.head_dim * sizeof(float)));
-#pragma omp parallel for num_threads(oct_cpu_threads(d, a->rows *heads * a->kv.head_dim)) \
-    schedule(static)
-    for (int32_t t = 0; t < a->rows; t++) {
-        rope_row(d, a, t);
-    }
+    oct_cpu_loop(d, a->rows * heads * a->kv.head_dim, a->rows, rows, &(struct op){d, a});
     return OCT_OK;
 }

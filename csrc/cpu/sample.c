@@ -259,13 +259,14 @@ static int32_t draw(const struct oct_cpu *d, const struct k_sample_row *r, const
 
 /* ---- a row ---- */
 
-static void sample_row(const struct oct_cpu *d, const struct k_sample_args *a, int32_t b)
+static void sample_row(const struct oct_cpu *d, const struct k_sample_args *a, int64_t b,
+                       char *scratch)
 {
     const struct k_sample_row *r = (const struct k_sample_row *)oct_host_ptr(a->rows) + b;
     const float *raw = (const float *)oct_host_ptr(a->logits) + b * a->logits_stride;
     struct k_sample_out *out = (struct k_sample_out *)oct_host_ptr(a->out) + b;
     const int32_t vocab = a->vocab;
-    const struct work k = cut_work(oct_cpu_scratch(d), vocab);
+    const struct work k = cut_work(scratch, vocab);
 
     out->token = K_SAMPLE_NOT_A_NUMBER;
     bool bad;
@@ -297,8 +298,7 @@ static void sample_row(const struct oct_cpu *d, const struct k_sample_args *a, i
     if (r->n_top > 0) {
         int32_t token[K_SAMPLE_MAX_TOP];
         float value[K_SAMPLE_MAX_TOP];
-        struct k_sample_top *top =
-            (struct k_sample_top *)oct_host_ptr(a->top) + (int64_t)b * a->max_top;
+        struct k_sample_top *top = (struct k_sample_top *)oct_host_ptr(a->top) + b * a->max_top;
         const int32_t n =
             OCT_SIMD_PICK(d->simd, oct_simd_sample_top)(raw, vocab, r->n_top, token, value);
         for (int32_t i = 0; i < r->n_top; i++) {
@@ -309,14 +309,23 @@ static void sample_row(const struct oct_cpu *d, const struct k_sample_args *a, i
     }
 }
 
+struct op {
+    const struct oct_cpu *d;
+    const struct k_sample_args *a;
+};
+
+static void rows(void *arg, int64_t begin, int64_t end, int thread)
+{
+    const struct op *o = arg;
+    for (int64_t b = begin; b < end; b++) {
+        sample_row(o->d, o->a, b, oct_cpu_scratch(o->d, thread));
+    }
+}
+
 oct_status oct_cpu_sample(struct oct_cpu *d, const struct k_sample_args *a)
 {
     OCT_TRY(oct_cpu_scratch_reserve(d, work_bytes(a->vocab)));
-    const int n_threads = oct_cpu_threads(d, 8 * (int64_t)a->n_rows * a->vocab);
-    const int n = n_threads < a->n_rows ? n_threads : a->n_rows;
-#pragma omp parallel for num_threads(n) schedule(dynamic) if (n > 1)
-    for (int32_t b = 0; b < a->n_rows; b++) {
-        sample_row(d, a, b);
-    }
+    /* Rows differ in what they ask for: one at a time. */
+    oct_pool_run(d->dev.pool, d->n_threads, a->n_rows, 1, rows, &(struct op){d, a});
     return OCT_OK;
 }

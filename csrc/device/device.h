@@ -9,6 +9,7 @@
 #ifndef OCT_DEVICE_DEVICE_H
 #define OCT_DEVICE_DEVICE_H
 
+#include "base/pool.h"
 #include "base/status.h"
 #include "ops.h"
 
@@ -42,6 +43,7 @@ struct oct_device {
     const struct oct_device_table *table;
     uint64_t memory_bytes; /* in all; 0: unknown */
     bool host_memory;      /* k_ptr are host pointers: no staging needed */
+    struct oct_pool *pool; /* host threads, for its owner's use too, between calls; NULL: none */
 };
 
 OCT_CHECKED oct_status oct_dev_alloc(struct oct_device *d, size_t bytes, k_ptr *out);

@@ -11,7 +11,6 @@
 #include "engine/sized.h"
 #include "engine/thread.h"
 
-#include <omp.h>
 #include <sched.h>
 #include <stddef.h>
 #include <string.h>
@@ -138,10 +137,7 @@ oct_status oct_engine_open(const struct oct_engine_options *caller, oct_engine *
         cpu_set_t cpus;
         e->n_threads = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
     }
-    const int before = omp_get_max_threads(); /* of this thread alone: give the caller's back */
-    omp_set_num_threads(e->n_threads);
     oct_status st = load(e, &o);
-    omp_set_num_threads(before);
     if (st == OCT_OK) {
         st = begin_model(e, &o);
     }

@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "engine/thread.h"
 
-#include <omp.h>
 #include <stdio.h>
 
 /* ---- memory ---- */
@@ -159,7 +158,6 @@ static void unlock(struct oct_exec *x)
 static void *device_thread(void *arg)
 {
     struct oct_exec *x = arg;
-    omp_set_num_threads(x->n_threads);
     lock(x);
     for (;;) {
         while (!x->wanted && !x->stop) {
@@ -230,10 +228,7 @@ static oct_status launch(void *self)
 
 static oct_status wait_here(struct oct_exec *x)
 {
-    const int before = omp_get_max_threads(); /* of this thread alone: give the caller's back */
-    omp_set_num_threads(x->n_threads);
     const oct_status st = run(x);
-    omp_set_num_threads(before);
     return st;
 }
 

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 
 static const struct {
@@ -110,47 +112,77 @@ static void store_row(const float *src, int64_t n, enum oct_storage store, void 
  */
 enum { PIECE_BYTES = 1 << 20 };
 
-oct_status oct_weights_read(const struct oct_source *s, const struct oct_tensor *t, int64_t rows,
-                            int64_t cols, int32_t head_dim, enum oct_storage store, void *dst)
+struct reading {
+    const struct oct_source *s;
+    const struct oct_tensor *t;
+    int64_t rows, cols, per_piece;
+    int32_t head_dim;
+    enum oct_storage store;
+    char *dst;
+    pthread_mutex_t lock; /* of what follows; no other lock is taken under it */
+    oct_status st;        /* the first failure: its sentence lives on a worker's thread, so that */
+    char why[1024];       /* the caller has to be told */
+};
+
+static oct_status read_piece(const struct reading *r, int64_t first, int64_t n)
 {
-    const int64_t width = store == OCT_STORE_F32 ? 4 : 2;
-    const bool vector = cols == 1; /* blocks run along the rows: cannot be cut between them */
-    const int64_t per_piece = vector                    ? rows
-                              : cols * 4 >= PIECE_BYTES ? 1
-                                                        : PIECE_BYTES / (cols * 4);
-    const int64_t n_pieces = (rows + per_piece - 1) / per_piece;
-    oct_status st = OCT_OK;
-    char why[1024] = "";
-    bool failed = false;
-#pragma omp parallel for schedule(dynamic) if (n_pieces > 1)
-    for (int64_t piece = 0; piece < n_pieces; piece++) {
-        bool stop;
-#pragma omp atomic read
-        stop = failed;
-        if (stop) {
-            continue;
+    const int64_t width = r->store == OCT_STORE_F32 ? 4 : 2;
+    const size_t bytes = (size_t)(n * r->cols) * sizeof(float);
+    float *buf = oct_malloc(bytes);
+    if (!buf) {
+        return oct_no_memory("reading weights", bytes);
+    }
+    const oct_status st =
+        oct_source_read_f32(r->s, r->t, (uint64_t)(first * r->cols), buf, (size_t)(n * r->cols));
+    for (int64_t i = 0; st == OCT_OK && i < n; i++) {
+        const int64_t to = r->head_dim ? unpermuted(first + i, r->head_dim) : first + i;
+        store_row(buf + i * r->cols, r->cols, r->store, r->dst + to * r->cols * width);
+    }
+    oct_free(buf);
+    return st;
+}
+
+static void read_pieces(void *arg, int64_t begin, int64_t end, int thread)
+{
+    struct reading *r = arg;
+    (void)thread;
+    for (int64_t piece = begin; piece < end; piece++) {
+        (void)pthread_mutex_lock(&r->lock);
+        const bool go_on = r->st == OCT_OK;
+        (void)pthread_mutex_unlock(&r->lock);
+        if (!go_on) {
+            return;
         }
-        const int64_t first = piece * per_piece;
-        const int64_t n = first + per_piece > rows ? rows - first : per_piece;
-        const size_t bytes = (size_t)(n * cols) * sizeof(float);
-        float *buf = oct_malloc(bytes);
-        oct_status my =
-            buf ? oct_source_read_f32(s, t, (uint64_t)(first * cols), buf, (size_t)(n * cols))
-                : oct_no_memory("reading weights", bytes);
-        for (int64_t r = 0; my == OCT_OK && r < n; r++) {
-            const int64_t to = head_dim ? unpermuted(first + r, head_dim) : first + r;
-            store_row(buf + r * cols, cols, store, (char *)dst + to * cols * width);
-        }
-        oct_free(buf);
-        if (my != OCT_OK) { /* the sentence lives on this worker's thread: carry it over */
-#pragma omp critical(oct_weights_failed)
-            if (st == OCT_OK) {
-                st = my;
-                (void)snprintf(why, sizeof why, "%s", oct_last_error());
+        const int64_t first = piece * r->per_piece;
+        const int64_t n = r->rows - first < r->per_piece ? r->rows - first : r->per_piece;
+        const oct_status st = read_piece(r, first, n);
+        if (st != OCT_OK) {
+            (void)pthread_mutex_lock(&r->lock);
+            if (r->st == OCT_OK) {
+                r->st = st;
+                (void)snprintf(r->why, sizeof r->why, "%s", oct_last_error());
             }
-#pragma omp atomic write
-            failed = true;
+            (void)pthread_mutex_unlock(&r->lock);
+            return;
         }
     }
-    return st == OCT_OK ? OCT_OK : OCT_FAIL(st, "%s", why);
+}
+
+oct_status oct_weights_read(const struct oct_source *s, const struct oct_tensor *t, int64_t rows,
+                            int64_t cols, int32_t head_dim, enum oct_storage store,
+                            struct oct_pool *pool, void *dst)
+{
+    struct reading r = {.s = s,
+                        .t = t,
+                        .rows = rows,
+                        .cols = cols,
+                        .head_dim = head_dim,
+                        .store = store,
+                        .dst = dst,
+                        .lock = PTHREAD_MUTEX_INITIALIZER};
+    /* Of a vector, blocks run along the rows: it cannot be cut between them. */
+    r.per_piece = cols == 1 ? rows : cols * 4 >= PIECE_BYTES ? 1 : PIECE_BYTES / (cols * 4);
+    oct_pool_run(pool, INT_MAX, (rows + r.per_piece - 1) / r.per_piece, 1, read_pieces, &r);
+    (void)pthread_mutex_destroy(&r.lock);
+    return r.st == OCT_OK ? OCT_OK : OCT_FAIL(r.st, "%s", r.why);
 }

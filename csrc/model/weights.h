@@ -6,6 +6,7 @@
 #ifndef OCT_MODEL_WEIGHTS_H
 #define OCT_MODEL_WEIGHTS_H
 
+#include "base/pool.h"
 #include "model/config.h"
 
 /* id, name in Hugging Face checkpoints, name in GGUF. %d is the layer. */
@@ -53,9 +54,9 @@ enum oct_storage { OCT_STORE_BF16, OCT_STORE_F32 };
 
 /* Reads all rows of t [rows, cols] (cols 1 for a vector) into dst, row-major, in storage type.
  * head_dim > 0: the rows are those of heads whose rotary pairs GGUF interleaved; they are put back
- * into half-split order, head by head. Uses the OpenMP threads of the caller. */
+ * into half-split order, head by head. pool: threads that help; NULL: none. */
 OCT_CHECKED oct_status oct_weights_read(const struct oct_source *s, const struct oct_tensor *t,
                                         int64_t rows, int64_t cols, int32_t head_dim,
-                                        enum oct_storage store, void *dst);
+                                        enum oct_storage store, struct oct_pool *pool, void *dst);
 
 #endif

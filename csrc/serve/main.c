@@ -8,9 +8,7 @@
 
 #include <jansson.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static enum oct_exit dispatch(const struct oct_command *c, int argc, const char *const *argv)
 {
@@ -76,23 +74,8 @@ static enum oct_exit octavo(int n_args, const char *const *args)
     return dispatch(c, n_args - 1, args + 1);
 }
 
-/* OpenMP's threads wait for each other some 150 times a token. By default they spin while they
- * wait, which on a machine that others use too costs far more than it saves: the thread that is
- * waited for does not get the core it is spun on (generation fell to a tenth, docs/performance.md).
- * A short spin, then sleep, is nearly as good on an idle machine. The runtime reads this before
- * main, so the program starts itself once more; whoever sets either variable decides for himself.
- */
-static void wait_politely(char **argv)
-{
-    if (!getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT") &&
-        setenv("GOMP_SPINCOUNT", "1000", 0) == 0) {
-        (void)execv("/proc/self/exe", argv); /* if it fails, go on as we are */
-    }
-}
-
 int main(int argc, char **argv)
 {
-    wait_politely(argv);
     oct_fault_from_env();
     json_set_alloc_funcs(oct_malloc, oct_free);
     json_object_seed(0);            /* before there are threads */
