@@ -432,7 +432,6 @@ static int op_wait(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     if (yes == mask) {
         return VG_STEP_DONE;
     }
-    w->wait_for = "an mbarrier phase";
     return VG_STEP_YIELD;
 }
 

@@ -103,7 +103,8 @@ bool vg_watch_touch(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             VG_FIND(w, -1, VG_WGMMA_IN_FLIGHT,
                     "write of an A register of a wgmma that was not waited for");
         }
-        if (u->write) {
+        // Compilers place copies where they like; ptxas fences those itself.
+        if (u->write && strcmp(op->inst->tok[0], "mov") != 0) {
             g->row[u->row] |= ROW_DIRTY;
         }
     }
@@ -559,7 +560,6 @@ static int op_wait(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
         for (unsigned k = 0; k < 4; k++) {
             struct vg_wg *o = four[k].async->wg;
             if (!o || o->first + o->n <= seq || o->q[seq - o->first]->group >= o->commits) {
-                w->wait_for = "wgmma.wait_group: the other warps of the warpgroup";
                 return VG_STEP_BLOCK;
             }
             e[k] = o->q[seq - o->first];
