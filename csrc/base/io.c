@@ -64,26 +64,43 @@ oct_status oct_file_open(const char *path, struct oct_file *out)
     return fd < 0 ? open_failed(path, errno) : adopt(fd, path, out);
 }
 
-/* A link <repo>/snapshots/<revision>/<name> -> ../../blobs/<blob>: opens the blob, itself no link.
- */
+/* The directory around the one that path[*len] names. */
+static void drop_last_name(const char *path, size_t *len)
+{
+    while (*len > 0 && path[*len - 1] != '/') {
+        --*len;
+    }
+    *len -= *len > 0;
+}
+
+/* A link <repo>/snapshots/<revision>/<name> -> ../../blobs/<blob>, or one from its
+ * folder of chat templates, with one more "../": opens the blob, itself no link. */
 static int open_cache_blob(int dir_fd, const char *dir, const char *name)
 {
     char target[512];
-    static const char prefix[] = "../../blobs/";
-    ssize_t n = readlinkat(dir_fd, name, target, sizeof target - 1);
-    if (n <= (ssize_t)(sizeof prefix - 1)) {
+    static const char prefix[] = "../../blobs/", up[] = "../", parent[] = "/snapshots";
+    static const char folder[] = "/additional_chat_templates";
+    const ssize_t n = readlinkat(dir_fd, name, target, sizeof target - 1);
+    if (n <= 0) {
         return -1;
     }
     target[n] = '\0';
-    const char *blob = target + sizeof prefix - 1;
-    if (strncmp(target, prefix, sizeof prefix - 1) != 0 || strchr(blob, '/') || blob[0] == '.') {
+    const bool in_folder = !strncmp(target, "../../../", 9);
+    const char *rest = target + (in_folder ? sizeof up - 1 : 0);
+    const char *blob = rest + sizeof prefix - 1;
+    if (strncmp(rest, prefix, sizeof prefix - 1) != 0 || strchr(blob, '/') || !*blob ||
+        blob[0] == '.') {
         return -1;
     }
     char *real = realpath(dir, NULL);
-    const char *last = real ? strrchr(real, '/') : NULL;
-    static const char parent[] = "/snapshots";
-    bool ok = last && (size_t)(last - real) >= sizeof parent - 1 &&
-              strncmp(last - (sizeof parent - 1), parent, sizeof parent - 1) == 0;
+    size_t len = real ? strlen(real) : 0;
+    bool ok = !in_folder ||
+              (len >= sizeof folder - 1 && !strcmp(real + len - (sizeof folder - 1), folder));
+    for (int i = 0; real && i < 1 + in_folder; i++) {
+        drop_last_name(real, &len);
+    }
+    ok = ok && len >= sizeof parent - 1 &&
+         !memcmp(real + len - (sizeof parent - 1), parent, sizeof parent - 1);
     free(real); /* realpath's own malloc */
     return ok ? openat(dir_fd, target, OPEN_FLAGS | O_NOFOLLOW) : -1;
 }

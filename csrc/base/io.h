@@ -24,7 +24,8 @@ OCT_CHECKED oct_status oct_file_open(const char *path, struct oct_file *out);
 /* Opens `name` inside the directory `dir`. Names come from untrusted files: only a plain file name
  * (no '/', not "." or "..") is taken, and the file must lie inside `dir`. One exception, so that a
  * Hugging Face cache loads as it is: a link of the form ../../blobs/<name> out of a directory
- * <repo>/snapshots/<revision>. OCT_E_NOTFOUND if there is no such file. */
+ * <repo>/snapshots/<revision> (../../../blobs/<name> out of additional_chat_templates in that).
+ * OCT_E_NOTFOUND if there is no such file. */
 OCT_CHECKED oct_status oct_file_open_in(const char *dir, const char *name, struct oct_file *out);
 
 /* Reads exactly size bytes at offset, or fails: OCT_E_FORMAT if the file ends before that (it was

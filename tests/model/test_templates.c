@@ -130,6 +130,46 @@ Test(templates, what_is_wrong_is_said_by_name)
     oct_templates_deinit(&t);
 }
 
+/* As huggingface_hub stores it: links into ../../../blobs, and no other ones. */
+Test(templates, a_cache_of_hugging_face_is_followed_into_its_blobs)
+{
+    static const char *const made[] = {"blobs", "snapshots", "snapshots/1",
+                                       "snapshots/1/additional_chat_templates",
+                                       "snapshots/1/other"};
+    char *dir = oct_test_make_dir(), path[1024];
+    struct oct_templates t = {0};
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", dir, made[i]);
+        cr_assert_eq(mkdir(path, 0700), 0);
+    }
+    oct_test_write_file(dir, "blobs/ab", "B", 1);
+    oct_test_write_file(dir, "secret", "S", 1);
+    (void)snprintf(path, sizeof path, "%s/snapshots/1/additional_chat_templates/rag.jinja", dir);
+    cr_assert_eq(symlink("../../../blobs/ab", path), 0);
+    (void)snprintf(path, sizeof path, "%s/snapshots/1", dir);
+    cr_assert_eq(oct_templates_load_hf(path, NULL, &t), OCT_OK, "%s", oct_last_error());
+    cr_assert_str_eq(picked(&t, "rag", false), "B");
+    oct_templates_deinit(&t);
+    static const struct {
+        const char *folder, *target;
+    } row[] = {{"additional_chat_templates", "../../../secret"},
+               {"additional_chat_templates", "../../blobs/ab"},
+               {"additional_chat_templates", "../../../blobs/"},
+               {"additional_chat_templates", "../../../../blobs/ab"},
+               {"additional_chat_templates", "../../../blobs/../secret"},
+               {"other", "../../../blobs/ab"}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct oct_file f = {0};
+        char in[900];
+        (void)snprintf(in, sizeof in, "%s/snapshots/1/%s", dir, row[i].folder);
+        (void)snprintf(path, sizeof path, "%s/x.jinja", in);
+        cr_assert_eq(symlink(row[i].target, path), 0);
+        cr_assert_neq(oct_file_open_in(in, "x.jinja", &f), OCT_OK, "%s", row[i].target);
+        (void)unlink(path);
+    }
+    oct_test_remove_dir(dir);
+}
+
 /* Bytes of a whole file with these keys. */
 static oct_status load_gguf(struct oct_gw *w, struct oct_templates *t)
 {
