@@ -15,8 +15,9 @@
 static const struct {
     const char *symbol;
     void (*fn)(void);
+    int version;
 } entries[] = {
-#define VG_X(name) {#name, (void (*)(void))name},
+#define VG_X(name, version) {#name, (void (*)(void))name, version},
     VG_CU_MAP(VG_X)
 #undef VG_X
 };
@@ -38,21 +39,23 @@ CUresult CUDAAPI cuGetProcAddress_v2(const char *symbol, void **pfn, int cudaVer
                                    CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM)) == 0);
     *pfn = NULL;
     size_t best = SIZE_MAX;
+    bool known = false;
     for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
-        // The longest name is the newest version.
-        if (names(entries[i].symbol, symbol) &&
-            (best == SIZE_MAX || strlen(entries[i].symbol) > strlen(entries[best].symbol))) {
-            best = i;
+        if (names(entries[i].symbol, symbol)) {
+            known = true;
+            // The newest signature that the asking program can know.
+            if (entries[i].version <= cudaVersion &&
+                (best == SIZE_MAX || entries[i].version > entries[best].version)) {
+                best = i;
+            }
         }
     }
     CUdriverProcAddressQueryResult status = CU_GET_PROC_ADDRESS_SUCCESS;
-    if (best == SIZE_MAX) {
-        status = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
-    } else if (cudaVersion < 12000) {
-        // Only the signatures of today are here; older programs would call them wrongly.
-        status = CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT;
-    } else {
+    if (best != SIZE_MAX) {
         memcpy(pfn, &entries[best].fn, sizeof *pfn);
+    } else {
+        status = known ? CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT
+                       : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
     }
     if (symbolStatus != NULL) {
         *symbolStatus = status;

@@ -186,6 +186,12 @@ static void after_fork(void)
     pthread_mutex_unlock(&vg_lock);
 }
 
+// Calls before cuInit are logged too.
+__attribute__((constructor)) static void read_log_wish(void)
+{
+    vg_driver.log = env_number("VGPU_LOG", 0, 0, 1) != 0;
+}
+
 static CUresult init_locked(void)
 {
     struct vg_driver *d = &vg_driver;
@@ -200,7 +206,6 @@ static CUresult init_locked(void)
         return CUDA_ERROR_NO_DEVICE;
     }
     d->seed = (uint64_t)env_number("VGPU_SEED", 1, 0, 0x7fffffffffffffffL);
-    d->log = env_number("VGPU_LOG", 0, 0, 1) != 0;
     d->checks = vg_checks_env();
     uint64_t bytes = env_bytes("VGPU_MEM", UINT64_C(2) << 30);
     // Pinned memory: what kernels of any device may touch on the host.

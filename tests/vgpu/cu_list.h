@@ -1,226 +1,226 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// cu_list.h - every driver function that the stand-in exports, by the name of its symbol. A test
-// compares it with the symbols of the library.
+// cu_list.h - every driver function that the stand-in exports: X(symbol, version of CUDA that brought
+// this signature), as cudaTypedefs.h has it. A test compares it with the symbols of the library.
 #ifndef VG_CU_LIST_H
 #define VG_CU_LIST_H
 
 // clang-format off
 #define VG_CU_MAP(X) \
-    X(cuCtxCreate_v4) \
-    X(cuCtxDestroy_v2) \
-    X(cuCtxDisablePeerAccess) \
-    X(cuCtxEnablePeerAccess) \
-    X(cuCtxGetApiVersion) \
-    X(cuCtxGetCacheConfig) \
-    X(cuCtxGetCurrent) \
-    X(cuCtxGetDevice) \
-    X(cuCtxGetFlags) \
-    X(cuCtxGetId) \
-    X(cuCtxGetLimit) \
-    X(cuCtxGetStreamPriorityRange) \
-    X(cuCtxPopCurrent_v2) \
-    X(cuCtxPushCurrent_v2) \
-    X(cuCtxResetPersistingL2Cache) \
-    X(cuCtxSetCacheConfig) \
-    X(cuCtxSetCurrent) \
-    X(cuCtxSetLimit) \
-    X(cuCtxSynchronize) \
-    X(cuCtxSynchronize_v2) \
-    X(cuDeviceCanAccessPeer) \
-    X(cuDeviceGet) \
-    X(cuDeviceGetAttribute) \
-    X(cuDeviceGetByPCIBusId) \
-    X(cuDeviceGetCount) \
-    X(cuDeviceGetDefaultMemPool) \
-    X(cuDeviceGetMemPool) \
-    X(cuDeviceGetName) \
-    X(cuDeviceGetP2PAttribute) \
-    X(cuDeviceGetPCIBusId) \
-    X(cuDeviceGetTexture1DLinearMaxWidth) \
-    X(cuDeviceGetUuid_v2) \
-    X(cuDevicePrimaryCtxGetState) \
-    X(cuDevicePrimaryCtxRelease_v2) \
-    X(cuDevicePrimaryCtxReset_v2) \
-    X(cuDevicePrimaryCtxRetain) \
-    X(cuDevicePrimaryCtxSetFlags_v2) \
-    X(cuDeviceSetMemPool) \
-    X(cuDeviceTotalMem_v2) \
-    X(cuDriverGetVersion) \
-    X(cuEventCreate) \
-    X(cuEventDestroy_v2) \
-    X(cuEventElapsedTime_v2) \
-    X(cuEventQuery) \
-    X(cuEventRecord) \
-    X(cuEventRecordWithFlags) \
-    X(cuEventSynchronize) \
-    X(cuFuncGetAttribute) \
-    X(cuFuncGetModule) \
-    X(cuFuncGetName) \
-    X(cuFuncGetParamInfo) \
-    X(cuFuncIsLoaded) \
-    X(cuFuncLoad) \
-    X(cuFuncSetAttribute) \
-    X(cuFuncSetCacheConfig) \
-    X(cuGetErrorName) \
-    X(cuGetErrorString) \
-    X(cuGetExportTable) \
-    X(cuGetProcAddress_v2) \
-    X(cuGraphAddChildGraphNode) \
-    X(cuGraphAddDependencies_v2) \
-    X(cuGraphAddEmptyNode) \
-    X(cuGraphAddEventRecordNode) \
-    X(cuGraphAddHostNode) \
-    X(cuGraphAddKernelNode_v2) \
-    X(cuGraphAddMemcpyNode) \
-    X(cuGraphAddMemsetNode) \
-    X(cuGraphChildGraphNodeGetGraph) \
-    X(cuGraphClone) \
-    X(cuGraphCreate) \
-    X(cuGraphDestroy) \
-    X(cuGraphDestroyNode) \
-    X(cuGraphExecDestroy) \
-    X(cuGraphExecGetFlags) \
-    X(cuGraphExecHostNodeSetParams) \
-    X(cuGraphExecKernelNodeSetParams_v2) \
-    X(cuGraphExecMemcpyNodeSetParams) \
-    X(cuGraphExecMemsetNodeSetParams) \
-    X(cuGraphExecUpdate_v2) \
-    X(cuGraphGetEdges_v2) \
-    X(cuGraphGetNodes) \
-    X(cuGraphGetRootNodes) \
-    X(cuGraphHostNodeGetParams) \
-    X(cuGraphHostNodeSetParams) \
-    X(cuGraphInstantiateWithFlags) \
-    X(cuGraphInstantiateWithParams) \
-    X(cuGraphKernelNodeGetParams_v2) \
-    X(cuGraphKernelNodeSetParams_v2) \
-    X(cuGraphLaunch) \
-    X(cuGraphMemsetNodeGetParams) \
-    X(cuGraphMemsetNodeSetParams) \
-    X(cuGraphNodeFindInClone) \
-    X(cuGraphNodeGetDependencies_v2) \
-    X(cuGraphNodeGetDependentNodes_v2) \
-    X(cuGraphNodeGetEnabled) \
-    X(cuGraphNodeGetType) \
-    X(cuGraphNodeSetEnabled) \
-    X(cuGraphRemoveDependencies_v2) \
-    X(cuGraphUpload) \
-    X(cuInit) \
-    X(cuKernelGetAttribute) \
-    X(cuKernelGetFunction) \
-    X(cuKernelGetLibrary) \
-    X(cuKernelGetName) \
-    X(cuKernelGetParamInfo) \
-    X(cuKernelSetAttribute) \
-    X(cuKernelSetCacheConfig) \
-    X(cuLaunchCooperativeKernel) \
-    X(cuLaunchHostFunc) \
-    X(cuLaunchKernel) \
-    X(cuLaunchKernelEx) \
-    X(cuLibraryEnumerateKernels) \
-    X(cuLibraryGetGlobal) \
-    X(cuLibraryGetKernel) \
-    X(cuLibraryGetKernelCount) \
-    X(cuLibraryGetModule) \
-    X(cuLibraryLoadData) \
-    X(cuLibraryUnload) \
-    X(cuMemAllocAsync) \
-    X(cuMemAllocFromPoolAsync) \
-    X(cuMemAllocHost_v2) \
-    X(cuMemAllocPitch_v2) \
-    X(cuMemAlloc_v2) \
-    X(cuMemFreeAsync) \
-    X(cuMemFreeHost) \
-    X(cuMemFree_v2) \
-    X(cuMemGetAddressRange_v2) \
-    X(cuMemGetInfo_v2) \
-    X(cuMemHostAlloc) \
-    X(cuMemHostGetDevicePointer_v2) \
-    X(cuMemHostGetFlags) \
-    X(cuMemHostRegister_v2) \
-    X(cuMemHostUnregister) \
-    X(cuMemPoolCreate) \
-    X(cuMemPoolDestroy) \
-    X(cuMemPoolGetAccess) \
-    X(cuMemPoolGetAttribute) \
-    X(cuMemPoolSetAccess) \
-    X(cuMemPoolSetAttribute) \
-    X(cuMemPoolTrimTo) \
-    X(cuMemcpy) \
-    X(cuMemcpy2DAsync_v2) \
-    X(cuMemcpy2DUnaligned_v2) \
-    X(cuMemcpy2D_v2) \
-    X(cuMemcpy3DAsync_v2) \
-    X(cuMemcpy3D_v2) \
-    X(cuMemcpyAsync) \
-    X(cuMemcpyDtoDAsync_v2) \
-    X(cuMemcpyDtoD_v2) \
-    X(cuMemcpyDtoHAsync_v2) \
-    X(cuMemcpyDtoH_v2) \
-    X(cuMemcpyHtoDAsync_v2) \
-    X(cuMemcpyHtoD_v2) \
-    X(cuMemcpyPeer) \
-    X(cuMemcpyPeerAsync) \
-    X(cuMemsetD16Async) \
-    X(cuMemsetD16_v2) \
-    X(cuMemsetD2D16Async) \
-    X(cuMemsetD2D16_v2) \
-    X(cuMemsetD2D32Async) \
-    X(cuMemsetD2D32_v2) \
-    X(cuMemsetD2D8Async) \
-    X(cuMemsetD2D8_v2) \
-    X(cuMemsetD32Async) \
-    X(cuMemsetD32_v2) \
-    X(cuMemsetD8Async) \
-    X(cuMemsetD8_v2) \
-    X(cuModuleEnumerateFunctions) \
-    X(cuModuleGetFunction) \
-    X(cuModuleGetFunctionCount) \
-    X(cuModuleGetGlobal_v2) \
-    X(cuModuleGetLoadingMode) \
-    X(cuModuleLoad) \
-    X(cuModuleLoadData) \
-    X(cuModuleLoadDataEx) \
-    X(cuModuleLoadFatBinary) \
-    X(cuModuleUnload) \
-    X(cuOccupancyAvailableDynamicSMemPerBlock) \
-    X(cuOccupancyMaxActiveBlocksPerMultiprocessor) \
-    X(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags) \
-    X(cuOccupancyMaxActiveClusters) \
-    X(cuOccupancyMaxPotentialBlockSize) \
-    X(cuOccupancyMaxPotentialBlockSizeWithFlags) \
-    X(cuOccupancyMaxPotentialClusterSize) \
-    X(cuPointerGetAttribute) \
-    X(cuPointerGetAttributes) \
-    X(cuPointerSetAttribute) \
-    X(cuProfilerStart) \
-    X(cuProfilerStop) \
-    X(cuStreamAddCallback) \
-    X(cuStreamBeginCaptureToGraph) \
-    X(cuStreamBeginCapture_v2) \
-    X(cuStreamCreate) \
-    X(cuStreamCreateWithPriority) \
-    X(cuStreamDestroy_v2) \
-    X(cuStreamEndCapture) \
-    X(cuStreamGetCaptureInfo_v3) \
-    X(cuStreamGetCtx) \
-    X(cuStreamGetDevice) \
-    X(cuStreamGetFlags) \
-    X(cuStreamGetId) \
-    X(cuStreamGetPriority) \
-    X(cuStreamIsCapturing) \
-    X(cuStreamQuery) \
-    X(cuStreamSynchronize) \
-    X(cuStreamUpdateCaptureDependencies_v2) \
-    X(cuStreamWaitEvent) \
-    X(cuStreamWaitValue32_v2) \
-    X(cuStreamWaitValue64_v2) \
-    X(cuStreamWriteValue32_v2) \
-    X(cuStreamWriteValue64_v2) \
-    X(cuTensorMapEncodeTiled) \
-    X(cuTensorMapReplaceAddress) \
-    X(cuThreadExchangeStreamCaptureMode)
+    X(cuCtxCreate_v4, 12050) \
+    X(cuCtxDestroy_v2, 4000) \
+    X(cuCtxDisablePeerAccess, 4000) \
+    X(cuCtxEnablePeerAccess, 4000) \
+    X(cuCtxGetApiVersion, 3020) \
+    X(cuCtxGetCacheConfig, 3020) \
+    X(cuCtxGetCurrent, 4000) \
+    X(cuCtxGetDevice, 13000) \
+    X(cuCtxGetFlags, 7000) \
+    X(cuCtxGetId, 12000) \
+    X(cuCtxGetLimit, 3010) \
+    X(cuCtxGetStreamPriorityRange, 5050) \
+    X(cuCtxPopCurrent_v2, 4000) \
+    X(cuCtxPushCurrent_v2, 4000) \
+    X(cuCtxResetPersistingL2Cache, 11000) \
+    X(cuCtxSetCacheConfig, 3020) \
+    X(cuCtxSetCurrent, 4000) \
+    X(cuCtxSetLimit, 3010) \
+    X(cuCtxSynchronize, 2000) \
+    X(cuCtxSynchronize_v2, 13000) \
+    X(cuDeviceCanAccessPeer, 4000) \
+    X(cuDeviceGet, 2000) \
+    X(cuDeviceGetAttribute, 2000) \
+    X(cuDeviceGetByPCIBusId, 4010) \
+    X(cuDeviceGetCount, 2000) \
+    X(cuDeviceGetDefaultMemPool, 11020) \
+    X(cuDeviceGetMemPool, 11020) \
+    X(cuDeviceGetName, 2000) \
+    X(cuDeviceGetP2PAttribute, 8000) \
+    X(cuDeviceGetPCIBusId, 4010) \
+    X(cuDeviceGetTexture1DLinearMaxWidth, 11010) \
+    X(cuDeviceGetUuid_v2, 11040) \
+    X(cuDevicePrimaryCtxGetState, 7000) \
+    X(cuDevicePrimaryCtxRelease_v2, 11000) \
+    X(cuDevicePrimaryCtxReset_v2, 11000) \
+    X(cuDevicePrimaryCtxRetain, 7000) \
+    X(cuDevicePrimaryCtxSetFlags_v2, 11000) \
+    X(cuDeviceSetMemPool, 11020) \
+    X(cuDeviceTotalMem_v2, 3020) \
+    X(cuDriverGetVersion, 2020) \
+    X(cuEventCreate, 2000) \
+    X(cuEventDestroy_v2, 4000) \
+    X(cuEventElapsedTime_v2, 12080) \
+    X(cuEventQuery, 2000) \
+    X(cuEventRecord, 2000) \
+    X(cuEventRecordWithFlags, 11010) \
+    X(cuEventSynchronize, 2000) \
+    X(cuFuncGetAttribute, 2020) \
+    X(cuFuncGetModule, 11000) \
+    X(cuFuncGetName, 12030) \
+    X(cuFuncGetParamInfo, 12040) \
+    X(cuFuncIsLoaded, 12040) \
+    X(cuFuncLoad, 12040) \
+    X(cuFuncSetAttribute, 9000) \
+    X(cuFuncSetCacheConfig, 3000) \
+    X(cuGetErrorName, 6000) \
+    X(cuGetErrorString, 6000) \
+    X(cuGetExportTable, 3000) \
+    X(cuGetProcAddress_v2, 12000) \
+    X(cuGraphAddChildGraphNode, 10000) \
+    X(cuGraphAddDependencies_v2, 12030) \
+    X(cuGraphAddEmptyNode, 10000) \
+    X(cuGraphAddEventRecordNode, 11010) \
+    X(cuGraphAddHostNode, 10000) \
+    X(cuGraphAddKernelNode_v2, 12000) \
+    X(cuGraphAddMemcpyNode, 10000) \
+    X(cuGraphAddMemsetNode, 10000) \
+    X(cuGraphChildGraphNodeGetGraph, 10000) \
+    X(cuGraphClone, 10000) \
+    X(cuGraphCreate, 10000) \
+    X(cuGraphDestroy, 10000) \
+    X(cuGraphDestroyNode, 10000) \
+    X(cuGraphExecDestroy, 10000) \
+    X(cuGraphExecGetFlags, 12000) \
+    X(cuGraphExecHostNodeSetParams, 10020) \
+    X(cuGraphExecKernelNodeSetParams_v2, 12000) \
+    X(cuGraphExecMemcpyNodeSetParams, 10020) \
+    X(cuGraphExecMemsetNodeSetParams, 10020) \
+    X(cuGraphExecUpdate_v2, 12000) \
+    X(cuGraphGetEdges_v2, 12030) \
+    X(cuGraphGetNodes, 10000) \
+    X(cuGraphGetRootNodes, 10000) \
+    X(cuGraphHostNodeGetParams, 10000) \
+    X(cuGraphHostNodeSetParams, 10000) \
+    X(cuGraphInstantiateWithFlags, 11040) \
+    X(cuGraphInstantiateWithParams, 12000) \
+    X(cuGraphKernelNodeGetParams_v2, 12000) \
+    X(cuGraphKernelNodeSetParams_v2, 12000) \
+    X(cuGraphLaunch, 10000) \
+    X(cuGraphMemsetNodeGetParams, 10000) \
+    X(cuGraphMemsetNodeSetParams, 10000) \
+    X(cuGraphNodeFindInClone, 10000) \
+    X(cuGraphNodeGetDependencies_v2, 12030) \
+    X(cuGraphNodeGetDependentNodes_v2, 12030) \
+    X(cuGraphNodeGetEnabled, 11060) \
+    X(cuGraphNodeGetType, 10000) \
+    X(cuGraphNodeSetEnabled, 11060) \
+    X(cuGraphRemoveDependencies_v2, 12030) \
+    X(cuGraphUpload, 11010) \
+    X(cuInit, 2000) \
+    X(cuKernelGetAttribute, 12000) \
+    X(cuKernelGetFunction, 12000) \
+    X(cuKernelGetLibrary, 12050) \
+    X(cuKernelGetName, 12030) \
+    X(cuKernelGetParamInfo, 12040) \
+    X(cuKernelSetAttribute, 12000) \
+    X(cuKernelSetCacheConfig, 12000) \
+    X(cuLaunchCooperativeKernel, 9000) \
+    X(cuLaunchHostFunc, 10000) \
+    X(cuLaunchKernel, 4000) \
+    X(cuLaunchKernelEx, 11060) \
+    X(cuLibraryEnumerateKernels, 12040) \
+    X(cuLibraryGetGlobal, 12000) \
+    X(cuLibraryGetKernel, 12000) \
+    X(cuLibraryGetKernelCount, 12040) \
+    X(cuLibraryGetModule, 12000) \
+    X(cuLibraryLoadData, 12000) \
+    X(cuLibraryUnload, 12000) \
+    X(cuMemAllocAsync, 11020) \
+    X(cuMemAllocFromPoolAsync, 11020) \
+    X(cuMemAllocHost_v2, 3020) \
+    X(cuMemAllocPitch_v2, 3020) \
+    X(cuMemAlloc_v2, 3020) \
+    X(cuMemFreeAsync, 11020) \
+    X(cuMemFreeHost, 2000) \
+    X(cuMemFree_v2, 3020) \
+    X(cuMemGetAddressRange_v2, 3020) \
+    X(cuMemGetInfo_v2, 3020) \
+    X(cuMemHostAlloc, 2020) \
+    X(cuMemHostGetDevicePointer_v2, 3020) \
+    X(cuMemHostGetFlags, 2030) \
+    X(cuMemHostRegister_v2, 6050) \
+    X(cuMemHostUnregister, 4000) \
+    X(cuMemPoolCreate, 11020) \
+    X(cuMemPoolDestroy, 11020) \
+    X(cuMemPoolGetAccess, 11020) \
+    X(cuMemPoolGetAttribute, 11020) \
+    X(cuMemPoolSetAccess, 11020) \
+    X(cuMemPoolSetAttribute, 11020) \
+    X(cuMemPoolTrimTo, 11020) \
+    X(cuMemcpy, 4000) \
+    X(cuMemcpy2DAsync_v2, 3020) \
+    X(cuMemcpy2DUnaligned_v2, 3020) \
+    X(cuMemcpy2D_v2, 3020) \
+    X(cuMemcpy3DAsync_v2, 3020) \
+    X(cuMemcpy3D_v2, 3020) \
+    X(cuMemcpyAsync, 4000) \
+    X(cuMemcpyDtoDAsync_v2, 3020) \
+    X(cuMemcpyDtoD_v2, 3020) \
+    X(cuMemcpyDtoHAsync_v2, 3020) \
+    X(cuMemcpyDtoH_v2, 3020) \
+    X(cuMemcpyHtoDAsync_v2, 3020) \
+    X(cuMemcpyHtoD_v2, 3020) \
+    X(cuMemcpyPeer, 4000) \
+    X(cuMemcpyPeerAsync, 4000) \
+    X(cuMemsetD16Async, 3020) \
+    X(cuMemsetD16_v2, 3020) \
+    X(cuMemsetD2D16Async, 3020) \
+    X(cuMemsetD2D16_v2, 3020) \
+    X(cuMemsetD2D32Async, 3020) \
+    X(cuMemsetD2D32_v2, 3020) \
+    X(cuMemsetD2D8Async, 3020) \
+    X(cuMemsetD2D8_v2, 3020) \
+    X(cuMemsetD32Async, 3020) \
+    X(cuMemsetD32_v2, 3020) \
+    X(cuMemsetD8Async, 3020) \
+    X(cuMemsetD8_v2, 3020) \
+    X(cuModuleEnumerateFunctions, 12040) \
+    X(cuModuleGetFunction, 2000) \
+    X(cuModuleGetFunctionCount, 12040) \
+    X(cuModuleGetGlobal_v2, 3020) \
+    X(cuModuleGetLoadingMode, 11070) \
+    X(cuModuleLoad, 2000) \
+    X(cuModuleLoadData, 2000) \
+    X(cuModuleLoadDataEx, 2010) \
+    X(cuModuleLoadFatBinary, 2000) \
+    X(cuModuleUnload, 2000) \
+    X(cuOccupancyAvailableDynamicSMemPerBlock, 10020) \
+    X(cuOccupancyMaxActiveBlocksPerMultiprocessor, 6050) \
+    X(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags, 7000) \
+    X(cuOccupancyMaxActiveClusters, 11070) \
+    X(cuOccupancyMaxPotentialBlockSize, 6050) \
+    X(cuOccupancyMaxPotentialBlockSizeWithFlags, 7000) \
+    X(cuOccupancyMaxPotentialClusterSize, 11070) \
+    X(cuPointerGetAttribute, 4000) \
+    X(cuPointerGetAttributes, 7000) \
+    X(cuPointerSetAttribute, 6000) \
+    X(cuProfilerStart, 4000) \
+    X(cuProfilerStop, 4000) \
+    X(cuStreamAddCallback, 5000) \
+    X(cuStreamBeginCaptureToGraph, 12030) \
+    X(cuStreamBeginCapture_v2, 10010) \
+    X(cuStreamCreate, 2000) \
+    X(cuStreamCreateWithPriority, 5050) \
+    X(cuStreamDestroy_v2, 4000) \
+    X(cuStreamEndCapture, 10000) \
+    X(cuStreamGetCaptureInfo_v3, 12030) \
+    X(cuStreamGetCtx, 9020) \
+    X(cuStreamGetDevice, 12080) \
+    X(cuStreamGetFlags, 5050) \
+    X(cuStreamGetId, 12000) \
+    X(cuStreamGetPriority, 5050) \
+    X(cuStreamIsCapturing, 10000) \
+    X(cuStreamQuery, 2000) \
+    X(cuStreamSynchronize, 2000) \
+    X(cuStreamUpdateCaptureDependencies_v2, 12030) \
+    X(cuStreamWaitEvent, 3020) \
+    X(cuStreamWaitValue32_v2, 11070) \
+    X(cuStreamWaitValue64_v2, 11070) \
+    X(cuStreamWriteValue32_v2, 11070) \
+    X(cuStreamWriteValue64_v2, 11070) \
+    X(cuTensorMapEncodeTiled, 12000) \
+    X(cuTensorMapReplaceAddress, 12000) \
+    X(cuThreadExchangeStreamCaptureMode, 10010)
 // clang-format on
 
 #endif

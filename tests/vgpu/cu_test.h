@@ -28,7 +28,7 @@
     X(vgpu_owns) \
     X(vgpu_mark_valid)
 
-#define VG_PTR(name) __typeof__(name) *name;
+#define VG_PTR(name, ...) __typeof__(name) *name;
 extern CUresult cuProfilerStart(void);
 extern CUresult cuProfilerStop(void);
 
@@ -43,7 +43,7 @@ static inline void cu_open(void)
 {
     cu.lib = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     cr_assert_not_null(cu.lib, "dlopen: %s", dlerror());
-#define VG_LOAD_SYMBOL(name) \
+#define VG_LOAD_SYMBOL(name, ...) \
     do { \
         void *p = dlsym(cu.lib, #name); \
         cr_assert_not_null(p, "no %s in the library", #name); \

@@ -116,7 +116,7 @@ Test(driver, functions_are_found_without_their_version)
     FAILS(cu.cuGetProcAddress_v2("cuTexRefCreate", &p, 13000, 0, &q), CUDA_ERROR_NOT_FOUND);
     cr_assert_eq(q, CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND);
     cr_assert_null(p);
-    FAILS(cu.cuGetProcAddress_v2("cuMemAlloc", &p, 11000, 0, &q), CUDA_ERROR_NOT_FOUND);
+    FAILS(cu.cuGetProcAddress_v2("cuCtxCreate", &p, 11000, 0, &q), CUDA_ERROR_NOT_FOUND);
     cr_assert_eq(q, CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT);
 }
 
@@ -152,4 +152,31 @@ Test(driver, a_forked_child_has_no_driver)
     int status = -1;
     waitpid(child, &status, 0);
     cr_assert_eq(status, 0, "the child says %d", status);
+}
+
+Test(driver, the_list_of_functions_is_the_library)
+{
+    // Every exported cu symbol can be asked for by name: cu_list.h forgets none.
+    cu_open();
+    Dl_info info;
+    cr_assert_neq(dladdr(dlsym(cu.lib, "cuInit"), &info), 0);
+    char command[4200];
+    snprintf(command, sizeof command, "nm -D --defined-only '%s'", info.dli_fname);
+    FILE *f = popen(command, "r");
+    cr_assert_not_null(f);
+    char line[512], name[256];
+    unsigned n = 0;
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "%*s T %255s", name) != 1 || strncmp(name, "cu", 2) != 0) {
+            continue;
+        }
+        n++;
+        bool listed = false;
+#define VG_IS(symbol, version) listed |= strcmp(name, #symbol) == 0;
+        VG_CU_MAP(VG_IS)
+#undef VG_IS
+        cr_assert(listed, "%s is exported but not in cu_list.h", name);
+    }
+    pclose(f);
+    cr_assert_gt(n, 200, "%u symbols", n);
 }
