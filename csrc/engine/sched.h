@@ -4,10 +4,10 @@
  * no device, no clock, no text; the same calls in the same order give the same answers. One thread
  * owns it. No call allocates but create and oct_seq_init.
  *
- * Order. Requests are served by rank = id + priority * OCT_PRIORITY_STEP, the smallest first; ids
- * grow with submission. Nobody is admitted before a waiting request of smaller rank. So a request
- * is overtaken by at most (its priority - OCT_PRIORITY_MIN) * OCT_PRIORITY_STEP requests that came
- * after it, whatever comes: nobody starves.
+ * Order. Requests are served by rank = id + priority * OCT_PRIORITY_STEP, the smallest first, of
+ * equals the one that came first; ids grow with submission. Nobody is admitted before a waiting
+ * request of smaller rank. So a request is overtaken by at most (its priority - OCT_PRIORITY_MIN) *
+ * OCT_PRIORITY_STEP requests that came after it, whatever comes: nobody starves.
  *
  * A step. Running requests that wait for one token each get a row; then, by rank, prompts get
  * chunks of what is left of the token budget; then waiting requests are admitted while there are

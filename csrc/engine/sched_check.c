@@ -99,7 +99,8 @@ void oct_sched_check(const struct oct_sched *s)
     }
     check_waiting(s);
     int32_t n = 0, n_promised = 0, n_pinned = 0;
-    int64_t n_held = 0, n_refs = 0, rank = INT64_MIN;
+    int64_t n_held = 0, n_refs = 0;
+    const struct oct_seq *last = NULL;
     for (int32_t i = 0; i < s->n_slots; i++) {
         const struct oct_seq *q = s->running[i];
         if (!q) {
@@ -107,8 +108,9 @@ void oct_sched_check(const struct oct_sched *s)
         }
         n++;
         check_seq(s, q);
-        OCT_ASSERT(q->state == OCT_SEQ_RUNNING && q->run_index == i && q->rank > rank);
-        rank = q->rank;
+        OCT_ASSERT(q->state == OCT_SEQ_RUNNING && q->run_index == i);
+        OCT_ASSERT(!last || oct_seq_before(last, q));
+        last = q;
         OCT_ASSERT(q->n_computed + q->n_in_flight < oct_seq_known(q));
         OCT_ASSERT(q->n_held == check_table(s, q));
         n_held += q->n_held;

@@ -40,6 +40,12 @@ struct oct_sched {
     uint64_t n_preemptions, n_queries_tokens, n_hit_tokens;
 };
 
+/* The order in which requests are served: by rank; of equals the one that came first. */
+static inline bool oct_seq_before(const struct oct_seq *a, const struct oct_seq *b)
+{
+    return a->rank != b->rank ? a->rank < b->rank : a->id < b->id;
+}
+
 /* Pages promised to it that it does not hold. */
 static inline int32_t oct_seq_owed(const struct oct_seq *q)
 {

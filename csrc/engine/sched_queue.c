@@ -13,7 +13,7 @@ struct oct_seq *oct_queue_first(const struct oct_sched *s)
     struct oct_seq *first = NULL;
     for (int32_t i = 0; i < OCT_N_PRIORITIES; i++) {
         struct oct_seq *q = s->waiting[i].head;
-        if (q && (!first || q->rank < first->rank)) {
+        if (q && (!first || oct_seq_before(q, first))) {
             first = q;
         }
     }
@@ -57,7 +57,7 @@ void oct_running_add(struct oct_sched *s, struct oct_seq *q)
     oct_running_close_holes(s);
     OCT_ASSERT(s->n_slots < s->max_num_seqs);
     int32_t at = s->n_slots++;
-    for (; at > 0 && s->running[at - 1]->rank > q->rank; at--) {
+    for (; at > 0 && oct_seq_before(q, s->running[at - 1]); at--) {
         s->running[at] = s->running[at - 1];
         s->running[at]->run_index = at;
     }
