@@ -54,7 +54,7 @@ struct vg_cta {
     struct vg_chk_cta *chk;
     struct vg_async *async;
     uint64_t rng;
-    unsigned slot; // of the executor
+    uint64_t *progress; // of the executing host thread, see vg_progress
 };
 
 struct vg_cluster {
@@ -66,7 +66,7 @@ struct vg_cluster {
 
 struct vg_grid {
     const struct vg_launch *launch;
-    const struct vg_program *program;
+    struct vg_program *program;
     uint64_t id; // unique per launch in the process
     unsigned n_ctas, grid[3], block[3], cluster[3], cluster_ctas;
     unsigned threads_per_cta, warps_per_cta;
@@ -74,8 +74,7 @@ struct vg_grid {
     const uint8_t *params;               // kernel parameters
     uint64_t params_addr;                // their generic address, 0: not in device memory
     struct vg_chk_grid *chk;
-    uint64_t progress; // bumped when something happened that others may wait for
-    bool fault;        // some thread faulted: everybody stops
+    bool fault; // some thread faulted: everybody stops (atomic accesses)
 };
 
 // CTA and offset of a 32-bit shared address as seen from `c`; NULL: no such window.
@@ -104,10 +103,20 @@ static inline bool vg_is_local(uint64_t generic)
 {
     return generic - vg_window - VG_WINDOW_LOCAL < VG_WINDOW_BYTES - VG_WINDOW_LOCAL;
 }
+// Pseudo-random numbers (splitmix64): every warp and CTA has its own stream of the launch's seed.
+static inline uint64_t vg_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15ull;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return z ^ z >> 31;
+}
+// A thread of the CTA has exited: barriers may be complete now.
+void vg_barriers_exit(struct vg_cta *c);
 // Something happened that waiting warps may look for (arrival, delivery, store).
 static inline void vg_progress(struct vg_cta *c)
 {
-    c->grid->progress++;
+    (*c->progress)++;
 }
 
 #endif

@@ -32,14 +32,17 @@ struct vg_use { // a register that an op reads or writes
     uint32_t row;
     uint8_t file; // enum vg_file
     bool write;
+    bool tracked;     // the dataflow is unsure: checked at run time
+    const char *name; // of the register
 };
 
 // Rows with a fixed meaning in every frame.
 enum {
-    VG_P_TRUE = 0, // predicate row, all ones
-    VG_P_SINK = 1, // predicate row nobody reads
-    VG_R_SINK = 0, // 32-bit row nobody reads
-    VG_D_SINK = 0  // 64-bit rows 0 and 1: nobody reads (b128 sinks)
+    VG_P_TRUE = 0,  // predicate row, all ones
+    VG_P_SINK = 1,  // predicate row nobody reads
+    VG_P_FALSE = 2, // predicate row, all zeros
+    VG_R_SINK = 0,  // 32-bit row nobody reads
+    VG_D_SINK = 0   // 64-bit rows 0 and 1: nobody reads (b128 sinks)
 };
 
 struct vg_op {
@@ -52,12 +55,13 @@ struct vg_op {
     const uint32_t *x; // further rows (vectors, matrix fragments), in the program's arena
     const void *ext;   // handler's own data, in the program's arena
     const struct ptx_inst *inst;
-    const struct vg_use *uses;
+    struct vg_use *uses;
     uint16_t n_uses, n_x;
     uint8_t collect;                 // enum vg_collect
     uint8_t count;                   // enum vg_count: the instruction's class
     uint8_t bytes, kind, flags, aux; // handler's own
     bool checked;                    // some use needs the definedness check at run time
+    bool slow;                       // collect or checked: the executor looks closer
 };
 
 // Address operand: lane address = row (64 or 32 bits wide, zero extended) + offset.
@@ -101,6 +105,7 @@ struct vg_frame { // rows and bytes that one invocation of a function needs
 };
 struct vg_const32 {
     uint32_t row, value;
+    bool is_dyn; // value is filled in at launch: shared address of dynamic shared memory
 };
 struct vg_const64 {
     uint32_t row;
@@ -128,7 +133,9 @@ struct vg_program {
     uint32_t dyn_align;     // of the extern shared variable, at least 16
     bool talks;             // CTAs may wait for each other: atomics, strong or volatile accesses
     bool params_addressed;  // cvta.param: parameters must lie in device memory
-    bool uses_clusters, uses_grid_sync;
+    bool uses_clusters;
+    struct vg_slot *slots; // storage of finished CTAs, for the next ones (slot.c)
+    unsigned n_slots;
     void *arena;
 };
 

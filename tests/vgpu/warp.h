@@ -23,6 +23,7 @@ struct vg_warp {
     uint32_t active; // lanes of the running group
     uint32_t limit;  // pc at which the group may meet another one
     uint32_t depth;  // call depth of the running group
+    uint32_t stirs;  // regroupings so far: now and then a random group runs first
 
     struct vg_cta *cta;
     unsigned id;      // in the CTA
@@ -35,11 +36,11 @@ struct vg_warp {
     // Blocked for one event: not polled while *wait_on == wait_value. NULL: poll.
     const uint64_t *wait_on;
     uint64_t wait_value;
-    const char *wait_for; // words for the deadlock report: "bar.sync 0", "mbarrier wait at 0x..."
-    uint32_t cc;          // condition code of add.cc ..., one bit per lane
-    uint32_t bar_lanes;   // lanes that have arrived at a CTA barrier and wait for its end
-    uint64_t bar_ticket;
-    uint64_t cluster_phase; // barrier.cluster phases this warp has arrived at
+    uint32_t cc;             // condition code of add.cc ..., one bit per lane
+    uint32_t bar_lanes;      // lanes that have arrived at a CTA barrier and wait for its end
+    uint64_t bar_ticket[32]; // phase they wait for
+    uint64_t cluster_phase;  // barrier.cluster phases this warp has arrived at
+    uint32_t tid[3][32];
 
     // Watch over rows in flight (wgmma): while not NULL, vg_watch_touch is called before every op.
     void *watch;
@@ -98,6 +99,19 @@ static inline uint64_t vg_lane_addr(const struct vg_warp *w, struct vg_addr a, u
     return a.wide ? vg_d(w, a.row)[lane] + (uint64_t)a.offset
                   : (uint32_t)(vg_r(w, a.row)[lane] + (uint32_t)a.offset);
 }
+
+// Notes the running group's pc and depth in its lanes; afterwards no group runs (active 0).
+void vg_park(struct vg_warp *w);
+// Rows of the frame at w->depth.
+void vg_set_frame(struct vg_warp *w);
+uint8_t *vg_param_ptr(const struct vg_warp *w, unsigned lane, uint32_t depth);
+// Fills the constant rows of a function's frame at a depth, for these lanes.
+void vg_fill_consts(struct vg_warp *w, const struct vg_code *code, uint32_t depth, uint32_t mask);
+// Host pointer of generic address [addr, addr + bytes) as lane sees it, NULL: not addressable.
+uint8_t *vg_host_ptr(struct vg_warp *w, uint64_t addr, uint64_t bytes, unsigned lane);
+
+// Local address offset of the running group's frame (0 in the kernel itself).
+uint32_t vg_local_base(const struct vg_warp *w);
 
 // Where the running op stands, for a finding. lane -1: the whole warp.
 void vg_where_now(const struct vg_warp *w, int lane, struct vg_where *out);

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which of the compiled tables this machine uses, and the look-up by key.
+#include "ops.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLES(X) X(int) X(pred) X(f32) X(half) X(cvt)
+#define DECLARE(t) extern const struct vg_alu vg_alu_##t##_base[];
+TABLES(DECLARE)
+#if defined(__x86_64__)
+#define DECLARE3(t) extern const struct vg_alu vg_alu_##t##_v3[], vg_alu_##t##_v4[];
+TABLES(DECLARE3)
+#endif
+
+enum { SLOTS = 2048, MAX_ROWS = 1500 };
+static const struct vg_alu *slot[SLOTS];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static unsigned hash(const char *s)
+{
+    unsigned h = 5381;
+    for (; *s; s++) {
+        h = h * 33 ^ (unsigned char)*s;
+    }
+    return h % SLOTS;
+}
+
+static void add_table(const struct vg_alu *t)
+{
+    for (; t->key; t++) {
+        unsigned i = hash(t->key);
+        while (slot[i]) {
+            i = (i + 1) % SLOTS;
+        }
+        slot[i] = t;
+    }
+}
+
+static void fill(void)
+{
+    // VGPU_SIMD=base|v3 compares the levels in tests.
+    const char *want = getenv("VGPU_SIMD");
+    (void)want;
+#define ADD(t, level) add_table(vg_alu_##t##_##level);
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+              __builtin_cpu_supports("bmi2");
+    bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    v4 = v4 && !(want && (strcmp(want, "base") == 0 || strcmp(want, "v3") == 0));
+    v3 = v3 && !(want && strcmp(want, "base") == 0);
+    if (v4) {
+#define ADD4(t) ADD(t, v4)
+        TABLES(ADD4)
+        return;
+    }
+    if (v3) {
+#define ADD3(t) ADD(t, v3)
+        TABLES(ADD3)
+        return;
+    }
+#endif
+#define ADD0(t) ADD(t, base)
+    TABLES(ADD0)
+}
+
+const struct vg_alu *vg_alu_find(const char *key)
+{
+    pthread_once(&once, fill);
+    for (unsigned i = hash(key); slot[i]; i = (i + 1) % SLOTS) {
+        if (strcmp(slot[i]->key, key) == 0) {
+            return slot[i];
+        }
+    }
+    return NULL;
+}
