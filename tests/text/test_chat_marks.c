@@ -160,8 +160,8 @@ Test(chat_marks, a_token_is_found_where_one_writer_wrote_all_of_it)
         " \"normalized\": true, \"single_word\": false, \"lstrip\": false, \"rstrip\": false}]%s}";
     static const char *const normalizer[] = {
         "", ", \"normalizer\": {\"type\": \"NFC\"}",
-        ", \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Replace\","
-        " \"pattern\": {\"String\": \"xyz\"}, \"content\": \"abc\"}, {\"type\": \"NFC\"}]}"};
+        (", \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Replace\","
+         " \"pattern\": {\"String\": \"xyz\"}, \"content\": \"abc\"}, {\"type\": \"NFC\"}]}")};
     for (size_t k = 0; k < sizeof normalizer / sizeof *normalizer; k++) {
         char json[2048];
         (void)snprintf(json, sizeof json, members, normalizer[k]);
