@@ -12,6 +12,7 @@
 
 struct slot {
     int32_t token, position, group; /* token -1: never written */
+    int32_t first;                  /* token of its sequence */
     uint64_t chain;
 };
 
@@ -105,18 +106,20 @@ static void write_row(struct fake_runner *f, int32_t row)
     const int32_t token = b->ids[row], position = b->positions[row], seq = b->row_seq[row];
     OCT_ASSERT(token >= 0 && token < FAKE_N_TOKENS && seq >= 0 && seq < b->n_seqs);
     for (int32_t g = 0; g < b->n_groups; g++) {
-        const uint64_t before = position ? read_slot(f, g, seq, position - 1)->chain : 0;
-        *slot_at(f, g, seq, position) = (struct slot){.token = token,
-                                                      .position = position,
-                                                      .group = g,
-                                                      .chain = chain_of(before, token, position)};
+        const struct slot *before = position ? read_slot(f, g, seq, position - 1) : NULL;
+        *slot_at(f, g, seq, position) =
+            (struct slot){.token = token,
+                          .position = position,
+                          .group = g,
+                          .first = before ? before->first : token,
+                          .chain = chain_of(before ? before->chain : 0, token, position)};
     }
 }
 
 static bool is_nan(const struct fake_runner *f, int32_t seq, int32_t position)
 {
     return f->o.nan_first_token && position >= f->o.nan_position &&
-           read_slot(f, 0, seq, 0)->token == f->o.nan_first_token;
+           read_slot(f, 0, seq, position)->first == f->o.nan_first_token;
 }
 
 static void sample_row(struct fake_runner *f, int32_t k)
