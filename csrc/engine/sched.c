@@ -103,7 +103,6 @@ oct_status oct_seq_init(const struct oct_sched *s, struct oct_seq *q, const void
         .use_prefix = q->use_prefix,
         .owner = q->owner,
         .state = OCT_SEQ_NEW,
-        .rank = (int64_t)q->id + (int64_t)q->priority * OCT_PRIORITY_STEP,
         .max_blocks = blocks,
         .pages = pages,
         .hashes = hashes,
@@ -183,6 +182,7 @@ oct_status oct_sched_add(struct oct_sched *s, struct oct_seq *q)
     }
     s->any_added = true;
     s->last_id = q->id;
+    q->rank = (int64_t)q->id + (int64_t)q->priority * OCT_PRIORITY_STEP;
     q->state = OCT_SEQ_WAITING;
     oct_queue_add(s, q);
     oct_heap_add(s, q);

@@ -54,7 +54,7 @@ enum oct_seq_state { OCT_SEQ_NEW, OCT_SEQ_WAITING, OCT_SEQ_RUNNING, OCT_SEQ_REMO
 
 /* What the scheduler knows of a request. The fields of the first block are the caller's. */
 struct oct_seq {
-    uint64_t id;           /* > every id added before */
+    uint64_t id;           /* > every id added before; set before _add */
     int32_t priority;      /* OCT_PRIORITY_MIN.._MAX; smaller is sooner */
     int64_t deadline_us;   /* on the caller's clock; 0: none */
     const int32_t *tokens; /* [max_tokens] prompt, then output; the caller appends before _done */

@@ -5,6 +5,7 @@
 
 #include "base/fault.h"
 #include "base/mem.h"
+#include "engine/bench_sched.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -554,6 +555,19 @@ Test(sched, the_pages_of_a_request_are_enough_for_one_row_at_a_time)
         cr_assert_eq(oct_sched_pages_for(1, &row[i].window, row[i].n_tokens), row[i].want,
                      "row %zu", i);
     }
+}
+
+Test(sched, the_bench_runs_and_refuses_absurd_numbers)
+{
+    struct oct_bench_sched o = {0};
+    cr_assert_eq(oct_bench_sched(5, 20, 200, &o), OCT_OK);
+    cr_assert_eq(o.n_steps, 200);
+    cr_assert(o.median_us > 0 && o.median_us <= o.p90_us && o.p90_us <= o.max_us);
+    cr_assert_eq(oct_bench_sched(0, 0, 1, &o), OCT_E_ARG);
+    cr_assert_eq(oct_bench_sched(1, -1, 1, &o), OCT_E_ARG);
+    cr_assert_eq(oct_bench_sched(1, 0, 0, &o), OCT_E_ARG);
+    cr_assert_eq(oct_bench_sched(1 << 16, 0, 1 << 20, &o), OCT_E_ARG);
+    cr_assert_eq(o.n_steps, 200);
 }
 
 #if OCT_FAULTS
