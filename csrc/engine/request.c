@@ -11,6 +11,7 @@
 
 enum {
     TEXT_BYTES = 1024, /* more than one event's text: the longest piece and a held stop string */
+    SCRATCH_BYTES = 128, /* of one run of bytes that are not text yet */
     FIRST_REQUEST_SIZE = offsetof(struct oct_request, user) + sizeof(void *),
     FIRST_SAMPLING_SIZE = sizeof(struct oct_sampling), /* as published first */
 };
@@ -105,6 +106,7 @@ static oct_status fill(struct oct_req *r, const struct oct_request *q,
                    r->sampler.n_stops, !r->sampler.keep_special);
     OCT_TRY(oct_buf_reserve(&r->text, TEXT_BYTES));
     OCT_TRY(oct_buf_reserve(&r->detok.held, TEXT_BYTES));
+    OCT_TRY(oct_buf_reserve(&r->detok.scratch, SCRATCH_BYTES));
     r->n_prompt = n_prompt;
     r->seq = (struct oct_seq){
         .priority = q->priority,

@@ -21,6 +21,7 @@ void oct_detok_init(struct oct_detok *d, const struct oct_tokenizer *tok, const 
 void oct_detok_deinit(struct oct_detok *d)
 {
     oct_buf_free(&d->held);
+    oct_buf_free(&d->scratch);
 }
 
 /* ---- bytes to text: held = text, then n_raw bytes ---- */
@@ -53,34 +54,32 @@ static oct_status settle_bytes(struct oct_detok *d, bool all)
         d->started = true;
         return OCT_OK;
     }
-    struct oct_buf text = {0};
-    oct_status st = OCT_OK;
+    struct oct_buf *text = &d->scratch;
+    oct_buf_clear(text);
     size_t at = 0;
     while (at < d->n_raw) {
         const size_t valid = oct_utf8_valid_prefix(raw + at, d->n_raw - at);
-        OCT_TRY_GOTO(oct_buf_append(&text, raw + at, valid), st, done);
+        OCT_TRY(oct_buf_append(text, raw + at, valid));
         at += valid;
         const int bad = at < d->n_raw ? oct_utf8_check(raw + at, d->n_raw - at) : 1;
         if (bad == 0 && !all) {
             break; /* more bytes may complete it */
         }
         if (bad <= 0) {
-            OCT_TRY_GOTO(oct_buf_append(&text, broken, 3), st, done);
+            OCT_TRY(oct_buf_append(text, broken, 3));
             at = bad == 0 ? d->n_raw : at + (size_t)-bad;
         }
     }
     const size_t left = d->n_raw - at;
-    const size_t text_len = text.len;
-    OCT_TRY_GOTO(oct_buf_append(&text, raw + at, left), st, done);
-    OCT_TRY_GOTO(oct_buf_reserve(&d->held, text.len), st, done);
-    memcpy(d->held.data + n_text, text.data, text.len);
-    d->held.len = n_text + text.len;
+    const size_t text_len = text->len;
+    OCT_TRY(oct_buf_append(text, raw + at, left));
+    OCT_TRY(oct_buf_reserve(&d->held, text->len));
+    memcpy(d->held.data + n_text, text->data, text->len);
+    d->held.len = n_text + text->len;
     d->held.data[d->held.len] = '\0';
     d->n_raw = left;
     d->started = d->started || text_len > 0;
-done:
-    oct_buf_free(&text);
-    return st;
+    return OCT_OK;
 }
 
 /* Byte tokens (<0xNN>): a run of them is text if all of it is UTF-8, else one U+FFFD for each. */
@@ -90,21 +89,17 @@ static oct_status settle_run(struct oct_detok *d)
         return OCT_OK;
     }
     const size_t n_text = d->held.len - d->n_raw, n = d->n_raw;
-    struct oct_buf run = {0};
-    oct_status st;
-    OCT_TRY_GOTO(oct_buf_append(&run, d->held.data + n_text, n), st, done);
-    const bool good = oct_utf8_valid_prefix((const unsigned char *)run.data, n) == n;
-    OCT_TRY_GOTO(oct_buf_reserve(&d->held, 3 * n), st, done); /* nothing below fails */
+    struct oct_buf *run = &d->scratch;
+    oct_buf_clear(run);
+    OCT_TRY(oct_buf_append(run, d->held.data + n_text, n));
+    const bool good = oct_utf8_valid_prefix((const unsigned char *)run->data, n) == n;
+    OCT_TRY(oct_buf_reserve(&d->held, 3 * n)); /* nothing below fails */
     d->held.len = n_text;
     d->n_raw = 0;
-    if (good) {
-        st = hold_text(d, run.data, n);
-    }
+    oct_status st = good ? hold_text(d, run->data, n) : OCT_OK;
     for (size_t i = 0; i < n && !good && st == OCT_OK; i++) {
         st = hold_text(d, broken, 3);
     }
-done:
-    oct_buf_free(&run);
     return st;
 }
 

@@ -18,6 +18,7 @@ struct oct_detok {
     struct oct_buf held; /* not given out yet: text that may begin a stop string, then n_raw bytes
                             that are not text yet (half a sequence, a run of byte tokens) */
     size_t n_raw;
+    struct oct_buf scratch; /* kept, so that a token allocates nothing */
 };
 
 void oct_detok_init(struct oct_detok *d, const struct oct_tokenizer *tok, const char *const *stops,

@@ -243,17 +243,25 @@ static oct_status runner_new(const struct fake_options *o, struct fake_runner **
 
 /* ---- the engine ---- */
 
+/* Made once: what writes test files does not survive a lack of memory. */
+static const struct oct_buf *tokenizer_json(void)
+{
+    static struct oct_buf json;
+    if (!json.data) {
+        const struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
+        oct_tiny_tokenizer_json(&t, &json);
+    }
+    return &json;
+}
+
 static oct_status vocab_new(struct oct_vocab **out)
 {
-    struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
-    struct oct_buf json = {0};
+    const struct oct_buf *json = tokenizer_json();
     struct oct_vocab *v = oct_calloc(1, sizeof *v);
     if (!v) {
         return oct_no_memory("a vocabulary", sizeof *v);
     }
-    oct_tiny_tokenizer_json(&t, &json);
-    const oct_status st = oct_tokenizer_from_json(json.data, json.len, NULL, 0, &v->tokenizer);
-    oct_buf_free(&json);
+    const oct_status st = oct_tokenizer_from_json(json->data, json->len, NULL, 0, &v->tokenizer);
     if (st != OCT_OK) {
         oct_vocab_destroy(v);
         return st;
