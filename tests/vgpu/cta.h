@@ -73,6 +73,7 @@ struct vg_grid {
     uint32_t param_stride, local_stride; // bytes per lane
     const uint8_t *params;               // kernel parameters
     uint64_t params_addr;                // their generic address, 0: not in device memory
+    uint64_t workspace; // of cooperative groups, 0: no cooperative launch
     struct vg_chk_grid *chk;
     bool fault; // some thread faulted: everybody stops (atomic accesses)
 };

@@ -46,12 +46,24 @@ void vg_fill_consts(struct vg_warp *w, const struct vg_code *code, uint32_t dept
     for (uint32_t i = 0; i < code->n_c32; i++) {
         uint32_t v = code->c32[i].is_dyn ? VG_SMEM_BASE + w->cta->dyn_offset : code->c32[i].value;
         uint32_t *row = vg_r(&f, code->c32[i].row);
+        if (mask == ~0u) {
+            for (int l = 0; l < 32; l++) {
+                row[l] = v;
+            }
+            continue;
+        }
         for (uint32_t k = mask; k; k &= k - 1) {
             row[vg_first(k)] = v;
         }
     }
     for (uint32_t i = 0; i < code->n_c64; i++) {
         uint64_t *row = vg_d(&f, code->c64[i].row);
+        if (mask == ~0u) {
+            for (int l = 0; l < 32; l++) {
+                row[l] = code->c64[i].value;
+            }
+            continue;
+        }
         for (uint32_t k = mask; k; k &= k - 1) {
             row[vg_first(k)] = code->c64[i].value;
         }
@@ -276,7 +288,7 @@ enum vg_run vg_warp_run(struct vg_warp *w, struct vg_counts *counts)
         int s = VG_STEP_DONE;
         n_ops++;
         if (m) {
-            thread_ops += (unsigned)__builtin_popcount(m);
+            thread_ops += m == ~0u ? 32 : (unsigned)__builtin_popcount(m);
             counts->n[op->count]++;
             if (__builtin_expect(op->slow || w->watch != NULL, 0)) {
                 w->n_ops = w->n_ops + n_ops;

@@ -41,6 +41,8 @@ enum sreg {
     SR_EXPLICIT_CLUSTER,
     SR_DYN_SMEM,
     SR_TOTAL_SMEM,
+    SR_ENV_HIGH, // address of the grid's workspace, where cooperative groups keep the barrier
+    SR_ENV_LOW,
     SR_ZERO
 };
 static const struct {
@@ -94,6 +96,8 @@ static const struct {
              {"%total_smem_size", SR_TOTAL_SMEM},
              {"%aggr_smem_size", SR_TOTAL_SMEM},
              {"%current_graph_exec", SR_ZERO},
+             {"%envreg1", SR_ENV_HIGH},
+             {"%envreg2", SR_ENV_LOW},
              {"%reserved_smem_offset_begin", SR_ZERO},
              {"%reserved_smem_offset_end", SR_TOTAL_SMEM}};
 
@@ -166,6 +170,10 @@ static uint64_t sreg_value(const struct vg_warp *w, uint64_t id, unsigned l)
         return c->dyn_bytes;
     case SR_TOTAL_SMEM:
         return c->smem_bytes;
+    case SR_ENV_HIGH:
+        return g->workspace >> 32;
+    case SR_ENV_LOW:
+        return (uint32_t)g->workspace;
     default:
         return 0;
     }

@@ -336,6 +336,39 @@ static bool set_shape(struct vg_grid *g, const struct vg_launch *l, char *err, s
     return true;
 }
 
+static void free_memory(struct vg_grid *g)
+{
+    if (g->params_addr) {
+        vg_mem_free(g->params_addr);
+    }
+    if (g->workspace) {
+        vg_mem_free(g->workspace);
+    }
+}
+
+// Device memory that a launch needs for itself.
+static bool place_memory(struct vg_grid *g)
+{
+    const struct vg_launch *l = g->launch;
+    static const uint32_t workspace[2] = {sizeof(workspace), 0}; // size, barrier
+    if (g->program->params_addressed) {
+        g->params_addr = vg_mem_alloc(l->device, l->kernel->params_bytes, 256, "kernel parameters");
+        if (!g->params_addr ||
+            !vg_mem_host_write(g->params_addr, l->params, l->kernel->params_bytes)) {
+            free_memory(g);
+            return false;
+        }
+    }
+    if (l->cooperative) {
+        g->workspace = vg_mem_alloc(l->device, sizeof(workspace), 256, "grid workspace");
+        if (!g->workspace || !vg_mem_host_write(g->workspace, workspace, sizeof(workspace))) {
+            free_memory(g);
+            return false;
+        }
+    }
+    return true;
+}
+
 enum vg_result vg_launch_run(const struct vg_launch *l, struct vg_launch_stats *stats)
 {
     static uint64_t launches;
@@ -357,20 +390,14 @@ enum vg_result vg_launch_run(const struct vg_launch *l, struct vg_launch_stats *
     g.id = __atomic_add_fetch(&launches, 1, __ATOMIC_RELAXED);
     g.param_stride = entry->param_bytes + p->max_depth * p->callee.param_bytes;
     g.local_stride = entry->local_bytes + p->max_depth * p->callee.local_bytes;
-    if (p->params_addressed) {
-        g.params_addr = vg_mem_alloc(l->device, l->kernel->params_bytes, 256, "kernel parameters");
-        if (!g.params_addr ||
-            !vg_mem_host_write(g.params_addr, l->params, l->kernel->params_bytes)) {
-            snprintf(stats->err, sizeof(stats->err), "out of device memory for the parameters");
-            return VG_BAD_LAUNCH;
-        }
+    if (!place_memory(&g)) {
+        snprintf(stats->err, sizeof(stats->err), "out of device memory for the launch itself");
+        return VG_BAD_LAUNCH;
     }
     vg_chk_grid_create(&g);
     execute(&g, stats);
     vg_chk_grid_destroy(&g);
-    if (g.params_addr) {
-        vg_mem_free(g.params_addr);
-    }
+    free_memory(&g);
     clock_gettime(CLOCK_MONOTONIC, &t1);
     stats->seconds = (double)(t1.tv_sec - t0.tv_sec) + 1e-9 * (double)(t1.tv_nsec - t0.tv_nsec);
     return g.fault ? VG_FAULT : VG_OK;
