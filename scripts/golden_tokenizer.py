@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from diff_tokenizer import POOLS, load, random_text  # noqa: E402
+from package_vocabs import CL100K, O200K, QWEN35  # noqa: E402
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers  # noqa: E402
 
@@ -139,6 +140,10 @@ def variants(byte, spm):
     fuse = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
     yield "gemma", "spm", {"normalizer": spm["normalizer"]["normalizers"][1], "pre_tokenizer": split(" ", "MergedWithPrevious", kind="String"), "decoder": fuse}
     yield "joined", "spm", {"decoder": None}
+    for name, pattern in (("qwen3.5", QWEN35), ("o200k", O200K), ("cl100k", CL100K), ("line ends", r"\s+$")):
+        yield name, "bytes", {"normalizer": nfc, "pre_tokenizer": sequence(split(pattern), byte_level())}
+    first = {**metaspace("first", False), "split": False}
+    yield "llama-2 as transformers 5 has it", "spm", {"normalizer": None, "pre_tokenizer": first, "model": {"ignore_merges": False}}
 
 
 def with_members(base, members):

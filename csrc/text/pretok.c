@@ -98,7 +98,7 @@ struct run {
     const struct oct_pretok *p;
     oct_word_fn word;
     void *user;
-    struct oct_regex_run *regex[OCT_PRETOK_MAX_STAGES]; /* owned; made when first needed */
+    const struct oct_pretok_work *work;
 };
 
 static oct_status run_stage(struct run *r, unsigned k, const unsigned char *s, size_t n,
@@ -185,7 +185,7 @@ static oct_status next_match(struct run *r, unsigned k, const unsigned char *s, 
 {
     const struct oct_pretok_stage *stage = &r->p->stages[k];
     if (stage->kind == STAGE_REGEX) {
-        return oct_regex_find(r->regex[k], s, n, pos, start, end, found);
+        return oct_regex_find(r->work->regex[k], s, n, pos, start, end, found);
     }
     const unsigned char *at = memmem(s + pos, n - pos, stage->literal, stage->literal_len);
     *found = at != NULL;
@@ -199,9 +199,6 @@ static oct_status next_match(struct run *r, unsigned k, const unsigned char *s, 
 static oct_status run_matches(struct run *r, unsigned k, const unsigned char *s, size_t n,
                               bool first)
 {
-    if (r->p->stages[k].kind == STAGE_REGEX && !r->regex[k]) {
-        OCT_TRY(oct_regex_run_create(r->p->stages[k].regex, &r->regex[k]));
-    }
     struct joiner j = {.r = r, .k = k, .s = s, .first = first};
     size_t done = 0, pos = 0; /* s[..done) is in parts; the next search starts at pos */
     bool any = false;
@@ -312,8 +309,17 @@ static oct_status run_stage(struct run *r, unsigned k, const unsigned char *s, s
     return run_metaspace(r, k, s, n, first);
 }
 
-oct_status oct_pretok_run(const struct oct_pretok *p, const unsigned char *text, size_t len,
-                          bool at_start, oct_word_fn word, void *user)
+void oct_pretok_work_deinit(struct oct_pretok_work *w)
+{
+    for (unsigned k = 0; k < OCT_PRETOK_MAX_STAGES; k++) {
+        oct_regex_run_destroy(w->regex[k]);
+    }
+    *w = (struct oct_pretok_work){0};
+}
+
+oct_status oct_pretok_run_part(const struct oct_pretok *p, struct oct_pretok_work *w,
+                               const unsigned char *text, size_t len, bool at_start,
+                               oct_word_fn word, void *user)
 {
     if (len == 0) {
         return OCT_OK;
@@ -321,10 +327,24 @@ oct_status oct_pretok_run(const struct oct_pretok *p, const unsigned char *text,
     if (p->n_stages == 0) {
         return word(user, text, len);
     }
-    struct run r = {.p = p, .word = word, .user = user};
-    const oct_status st = run_stage(&r, 0, text, len, at_start);
     for (unsigned k = 0; k < p->n_stages; k++) {
-        oct_regex_run_destroy(r.regex[k]);
+        if (p->stages[k].kind != STAGE_REGEX) {
+            continue;
+        }
+        if (!w->regex[k]) {
+            OCT_TRY(oct_regex_run_create(p->stages[k].regex, &w->regex[k]));
+        }
+        oct_regex_run_allow(w->regex[k], len);
     }
+    struct run r = {.p = p, .word = word, .user = user, .work = w};
+    return run_stage(&r, 0, text, len, at_start);
+}
+
+oct_status oct_pretok_run(const struct oct_pretok *p, const unsigned char *text, size_t len,
+                          bool at_start, oct_word_fn word, void *user)
+{
+    struct oct_pretok_work w = {0};
+    const oct_status st = oct_pretok_run_part(p, &w, text, len, at_start, word, user);
+    oct_pretok_work_deinit(&w);
     return st;
 }

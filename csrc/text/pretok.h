@@ -69,13 +69,23 @@ OCT_CHECKED oct_status oct_pretok_add_named(struct oct_pretok *p, const char *na
 /* The expressions that have scanners; GPT-2's is what "ByteLevel" with use_regex means. */
 extern const char oct_pretok_gpt2[], oct_pretok_llama3[], oct_pretok_qwen2[],
     oct_pretok_three_digits[], oct_pretok_cjk[], oct_pretok_deepseek_v3[], oct_pretok_o200k[],
-    oct_pretok_tekken[], oct_pretok_number[], oct_pretok_numbers[], oct_pretok_qwen35[];
+    oct_pretok_tekken[], oct_pretok_number[], oct_pretok_numbers[], oct_pretok_qwen35[],
+    oct_pretok_line_end[];
 
 /* Is told each word, in order; none is empty. */
 typedef oct_status (*oct_word_fn)(void *user, const unsigned char *word, size_t len);
 /* text[len]: valid UTF-8. at_start: it is the beginning of the whole input. */
 OCT_CHECKED oct_status oct_pretok_run(const struct oct_pretok *p, const unsigned char *text,
                                       size_t len, bool at_start, oct_word_fn word, void *user);
+/* The same for many parts of one text, with memory that is kept and a budget for all of it. {0} is
+ * fine; not shared. */
+struct oct_pretok_work {
+    struct oct_regex_run *regex[OCT_PRETOK_MAX_STAGES]; /* owned; of the stages that need one */
+};
+OCT_CHECKED oct_status oct_pretok_run_part(const struct oct_pretok *p, struct oct_pretok_work *w,
+                                           const unsigned char *text, size_t len, bool at_start,
+                                           oct_word_fn word, void *user);
+void oct_pretok_work_deinit(struct oct_pretok_work *w);
 
 /* ---- the parts, for pretok.c and its tests ---- */
 
@@ -92,8 +102,10 @@ OCT_CHECKED oct_status oct_regex_compile(const char *pattern, size_t len, struct
 void oct_regex_destroy(struct oct_regex *r);
 OCT_CHECKED oct_status oct_regex_run_create(const struct oct_regex *r, struct oct_regex_run **out);
 void oct_regex_run_destroy(struct oct_regex_run *m);
+/* Lets it take the steps that len more bytes of text may need. */
+void oct_regex_run_allow(struct oct_regex_run *m, size_t len);
 /* First match in s[n] (valid UTF-8) at or after pos; *found says whether there is one.
- * OCT_E_LIMIT if the expression takes too many steps. */
+ * OCT_E_LIMIT if the steps allowed are used up. */
 OCT_CHECKED oct_status oct_regex_find(struct oct_regex_run *m, const unsigned char *s, size_t n,
                                       size_t pos, size_t *start, size_t *end, bool *found);
 

@@ -66,7 +66,7 @@ static const struct {
     {"megrez", {oct_pretok_qwen2}, {.nfc = true}},
     {"stablelm2", {oct_pretok_qwen2}, {.nfc = true}},
     {"deepseek-v3", {oct_pretok_three_digits, oct_pretok_cjk, oct_pretok_deepseek_v3}, {0}},
-    {"deepseek-llm", {"[\\r\\n]", "\\s?[" CASED_LETTERS "]+", "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+", "\\s+$",
+    {"deepseek-llm", {"[\\r\\n]", "\\s?[" CASED_LETTERS "]+", "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+", oct_pretok_line_end,
                       HAN_AND_HANGUL, oct_pretok_numbers}, {0}},
     {"deepseek-coder", {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", HAN_AND_HANGUL, oct_pretok_number}, {0}},
     {"falcon", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", oct_pretok_gpt2, "[0-9][0-9][0-9]"}, {0}},

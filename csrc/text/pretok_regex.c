@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Expressions that no scanner knows, through PCRE2: JIT where the machine allows it, with limits on
- * steps and memory. The pattern is first rewritten where PCRE2 and the reference's engine
- * (Oniguruma, Ruby syntax) read the same letters differently. */
+ * memory and a budget of steps for the whole text. PCRE2's own match limit counts anew at each
+ * place where a match may begin, and not at all while one item runs along the text; so a callout
+ * before every item of the expression counts, with or without JIT the same. The pattern is first
+ * rewritten where PCRE2 and the reference's engine (Oniguruma, Ruby syntax) read the same letters
+ * differently. */
 #include "text/pretok.h"
 
 #include "text/unicode.h"
@@ -12,8 +15,16 @@
 #include <string.h>
 
 enum {
-    MAX_PATTERN_BYTES = 64 * 1024,
-    MAX_STEPS = 10 * 1000 * 1000, /* of one match; some 0.1 s */
+    MAX_PATTERN_BYTES = 16 * 1024,
+    MAX_STEPS = 10 * 1000 * 1000, /* of PCRE2's own counting, from one place on */
+    /* The budget. A step takes 3 to 10 ns; the expressions of real tokenizers need 1 to 51 for a
+     * byte of the text that is worst for them. So the worst expression is stopped after some 2 us
+     * per byte. */
+    STEPS_PER_BYTE = 250,
+    STEPS_AT_ONCE = 1000 * 1000,
+    STEPS_PER_MATCH = 20,
+    ITEMS_PER_STEP = 20, /* of a class, that one item of the expression compares while it runs
+                            along the text; PCRE2 tries them one after the other */
     MAX_DEPTH = 100 * 1000,
     MAX_HEAP_KIB = 64 * 1024,
     JIT_STACK_BYTES = 1024 * 1024,
@@ -24,7 +35,8 @@ struct oct_regex {
     pcre2_general_context *memory;
     pcre2_match_context *limits;
     pcre2_code *code;
-    char *pattern; /* as the file has it, for sentences */
+    size_t class_items; /* of the largest class */
+    char *pattern;      /* as the file has it, for sentences */
     size_t pattern_len;
 };
 struct oct_regex_run {
@@ -32,6 +44,8 @@ struct oct_regex_run {
     pcre2_match_context *limits;
     pcre2_jit_stack *stack; /* NULL: none to be had, the default one serves */
     pcre2_match_data *match;
+    uint64_t steps_left;
+    size_t at; /* where in the text the last step was taken */
 };
 
 static void *pcre_malloc(size_t size, void *unused)
@@ -82,7 +96,16 @@ struct rewriter {
     size_t atom; /* where in `out` the item begins that a quantifier belongs to */
     size_t groups[MAX_GROUP_DEPTH]; /* the same of groups that are open */
     unsigned depth;
+    size_t class_items; /* of the largest class so far */
 };
+
+/* A class of so many items, and of what was written for some of them since out->len was `start`. */
+static void note_class(struct rewriter *w, size_t n_items, size_t start)
+{
+    enum { BYTES_PER_RANGE = 12 }; /* \x{10d50}-\x{10d65} has more */
+    n_items += (w->out->len - start) / BYTES_PER_RANGE;
+    w->class_items = n_items > w->class_items ? n_items : w->class_items;
+}
 
 static oct_status refuse(const struct rewriter *w, const char *what)
 {
@@ -142,7 +165,7 @@ static oct_status rewrite_escape(struct rewriter *w, bool in_class)
         w->at += 2;
         return oct_buf_printf(w->out, "[^%s]", c == 'W' ? WORD_ITEMS : HEX_ITEMS);
     }
-    if (c == '\0' || strchr("RXCQENKkgGo", c)) {
+    if (c == '\0' || strchr("RXCQENKkgGo", c) || (!in_class && c >= '1' && c <= '9')) {
         return refuse(w, "an escape");
     }
     size_t n = 2;
@@ -161,12 +184,14 @@ static oct_status rewrite_escape(struct rewriter *w, bool in_class)
 /* At '['. */
 static oct_status rewrite_class(struct rewriter *w)
 {
+    const size_t start = w->out->len;
+    size_t n_items = 0;
     OCT_TRY(copy(w, peek(w, 1) == '^' ? 2 : 1));
     if (peek(w, 0) == ']') { /* ']' first is a member */
         w->at++;
         OCT_TRY(oct_buf_append(w->out, "\\]", 2));
     }
-    while (w->at < w->len && w->p[w->at] != ']') {
+    for (; w->at < w->len && w->p[w->at] != ']'; n_items++) {
         const char c = w->p[w->at];
         if (c == '\\') {
             OCT_TRY(rewrite_escape(w, true));
@@ -184,6 +209,7 @@ static oct_status rewrite_class(struct rewriter *w)
             OCT_TRY(copy(w, 1));
         }
     }
+    note_class(w, n_items, start);
     return copy(w, 1);
 }
 
@@ -216,7 +242,7 @@ static oct_status rewrite_interval(struct rewriter *w)
     return oct_buf_append(w->out, ")+", 2);
 }
 
-static oct_status rewrite(const char *p, size_t len, struct oct_buf *out)
+static oct_status rewrite(const char *p, size_t len, struct oct_buf *out, size_t *class_items)
 {
     struct rewriter w = {.p = p, .len = len, .out = out};
     while (w.at < len) {
@@ -226,7 +252,9 @@ static oct_status rewrite(const char *p, size_t len, struct oct_buf *out)
             w.atom = out->len;
         }
         if (c == '\\') {
+            const size_t start = out->len;
             OCT_TRY(rewrite_escape(&w, false));
+            note_class(&w, 1, start);
         } else if (c == '[') {
             OCT_TRY(rewrite_class(&w));
         } else if (c == '{') {
@@ -248,6 +276,7 @@ static oct_status rewrite(const char *p, size_t len, struct oct_buf *out)
             OCT_TRY(copy(&w, oct_utf8_step((unsigned char)c)));
         }
     }
+    *class_items = w.class_items;
     return OCT_OK;
 }
 
@@ -290,11 +319,12 @@ oct_status oct_regex_compile(const char *pattern, size_t len, struct oct_regex *
     (void)pcre2_set_heap_limit(r->limits, MAX_HEAP_KIB);
     (void)pcre2_set_newline(how, PCRE2_NEWLINE_LF);
     (void)pcre2_set_parens_nest_limit(how, 2 * MAX_GROUP_DEPTH);
-    OCT_TRY_GOTO(rewrite(pattern, len, &text), st, fail);
+    OCT_TRY_GOTO(rewrite(pattern, len, &text, &r->class_items), st, fail);
     int error;
     size_t at;
     r->code = pcre2_compile((PCRE2_SPTR)(text.data ? text.data : ""), text.len,
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C |
+                                PCRE2_AUTO_CALLOUT,
                             &error, &at, how);
     if (!r->code) {
         char quoted[200];
@@ -329,6 +359,29 @@ void oct_regex_run_destroy(struct oct_regex_run *m)
     }
 }
 
+static bool take_steps(struct oct_regex_run *m, uint64_t steps)
+{
+    const bool enough = steps <= m->steps_left;
+    m->steps_left = enough ? m->steps_left - steps : 0;
+    return enough;
+}
+
+/* Called before each item of the expression. The item before may have run along the text. */
+static int count_step(pcre2_callout_block *block, void *user)
+{
+    struct oct_regex_run *m = user;
+    const size_t at = block->current_position, moved = at > m->at ? at - m->at : m->at - at;
+    m->at = at;
+    return take_steps(m, 1 + moved * (1 + m->regex->class_items) / ITEMS_PER_STEP)
+               ? 0
+               : PCRE2_ERROR_CALLOUT; /* ends the match */
+}
+
+void oct_regex_run_allow(struct oct_regex_run *m, size_t len)
+{
+    m->steps_left += (uint64_t)len * STEPS_PER_BYTE;
+}
+
 oct_status oct_regex_run_create(const struct oct_regex *r, struct oct_regex_run **out)
 {
     struct oct_regex_run *m = oct_calloc(1, sizeof *m);
@@ -345,6 +398,8 @@ oct_status oct_regex_run_create(const struct oct_regex *r, struct oct_regex_run 
     if (m->stack) {
         pcre2_jit_stack_assign(m->limits, NULL, m->stack);
     }
+    m->steps_left = STEPS_AT_ONCE;
+    (void)pcre2_set_callout(m->limits, count_step, m);
     *out = m;
     return OCT_OK;
 }
@@ -352,7 +407,11 @@ oct_status oct_regex_run_create(const struct oct_regex *r, struct oct_regex_run 
 oct_status oct_regex_find(struct oct_regex_run *m, const unsigned char *s, size_t n, size_t pos,
                           size_t *start, size_t *end, bool *found)
 {
-    const int rc = pcre2_match(m->regex->code, s, n, pos, PCRE2_NO_UTF_CHECK, m->match, m->limits);
+    m->at = pos;
+    const int rc =
+        take_steps(m, STEPS_PER_MATCH)
+            ? pcre2_match(m->regex->code, s, n, pos, PCRE2_NO_UTF_CHECK, m->match, m->limits)
+            : PCRE2_ERROR_CALLOUT;
     if (rc == PCRE2_ERROR_NOMATCH) {
         *found = false;
         return OCT_OK;
@@ -364,9 +423,10 @@ oct_status oct_regex_find(struct oct_regex_run *m, const unsigned char *s, size_
         char quoted[200];
         return OCT_FAIL(
             OCT_E_LIMIT,
-            "pre_tokenizer: the expression \"%s\" takes too many steps on this text "
-            "(PCRE2 error %d)",
-            oct_error_quote(quoted, sizeof quoted, m->regex->pattern, m->regex->pattern_len), rc);
+            "pre_tokenizer: the expression \"%s\" takes too many steps on this text, more than "
+            "%d for each byte (PCRE2 error %d)",
+            oct_error_quote(quoted, sizeof quoted, m->regex->pattern, m->regex->pattern_len),
+            STEPS_PER_BYTE, rc);
     }
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(m->match);
     *start = at[0];

@@ -344,6 +344,24 @@ static size_t scan_numbers(const unsigned char *s, size_t pos, size_t end)
     return digits > pos ? digits : span_out(s, pos, end, N);
 }
 
+/* \s+$, where $ is also before a newline: of a run of spaces that ends with the text all, of any
+ * other what is before its last newline. */
+static size_t scan_line_end(const unsigned char *s, size_t pos, size_t end)
+{
+    for (size_t at = pos; at < end;) {
+        const size_t start = span_out(s, at, end, S), run = span_in(s, start, end, S);
+        size_t stop = run;
+        while (run < end && stop > start && s[stop] != '\n') {
+            stop--;
+        }
+        if (stop > start) {
+            return start > pos ? start : stop;
+        }
+        at = run;
+    }
+    return end;
+}
+
 // clang-format off
 #define SHORT "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define PREFIX "[^\\r\\n\\p{L}\\p{N}]?"
@@ -368,6 +386,7 @@ const char oct_pretok_tekken[] =
     PREFIX U "*" W "+|" PREFIX U "+" W "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" WHITE;
 const char oct_pretok_number[] = "\\p{N}";
 const char oct_pretok_numbers[] = "\\p{N}+";
+const char oct_pretok_line_end[] = "\\s+$";
 // clang-format on
 
 static const struct {
@@ -379,7 +398,7 @@ static const struct {
     {oct_pretok_cjk, scan_cjk},           {oct_pretok_deepseek_v3, scan_deepseek_v3},
     {oct_pretok_o200k, scan_o200k},       {oct_pretok_tekken, scan_tekken},
     {oct_pretok_number, scan_one_number}, {oct_pretok_numbers, scan_numbers},
-    {oct_pretok_qwen35, scan_qwen35},
+    {oct_pretok_qwen35, scan_qwen35},     {oct_pretok_line_end, scan_line_end},
 };
 
 const char *oct_scan_pattern(size_t i)

@@ -130,6 +130,7 @@ struct encoding {
     const struct oct_tokenizer *t;
     unsigned flags;
     struct oct_bpe_run bpe;
+    struct oct_pretok_work words;
     const char *own;                   /* marks of the whole text; NULL: none */
     struct oct_buf normal, normal_own; /* the normalised part and its marks */
     const unsigned char *part;
@@ -148,8 +149,9 @@ static oct_status on_normal_part(void *user, const struct oct_added_part *part)
     if (part->token) {
         return oct_ids_push(e->bpe.out, part->token->id);
     }
-    return oct_pretok_run(&e->t->pretok, e->part + part->start, part->end - part->start,
-                          e->part_at_start && part->start == 0, on_word, e);
+    return oct_pretok_run_part(&e->t->pretok, &e->words, e->part + part->start,
+                               part->end - part->start, e->part_at_start && part->start == 0,
+                               on_word, e);
 }
 
 struct raw_text {
@@ -226,6 +228,7 @@ done:
         ids->len = len_before;
     }
     oct_bpe_run_deinit(&e.bpe);
+    oct_pretok_work_deinit(&e.words);
     oct_buf_free(&e.normal);
     oct_buf_free(&e.normal_own);
     oct_buf_free(&repaired);

@@ -17,9 +17,6 @@ struct oct_bpe_symbol {
     int32_t prev,
         next; /* -1: none; a symbol merged into its left neighbour has prev == next == -2 */
 };
-struct oct_bpe_merge {
-    uint32_t rank, at, result;
-};
 struct oct_bpe_seen {
     uint64_t key[3];   /* the word's bytes, zeros, and its length in the last byte; 0: free */
     uint32_t first, n; /* its ids: out->data[first .. first+n) */
@@ -285,51 +282,65 @@ static size_t merge_short(const struct oct_pairs *pairs, uint32_t *ids, size_t n
     return n;
 }
 
-/* ---- long words: a heap of merges, stale ones dropped when they come up ---- */
+/* ---- long words: a heap of merges, stale ones dropped when they come up ----
+ *
+ * A merge is rank << 32 | place of its left symbol: the smallest is the one to do next. The eight
+ * children of a node fill a cache line, since a word of megabytes has a heap that no cache holds:
+ * the root is heap[7], the children of i begin at 8 * (i - 6), and heap is aligned to 64. */
 
-static inline bool before(struct oct_bpe_merge a, struct oct_bpe_merge b)
-{
-    return a.rank != b.rank ? a.rank < b.rank : a.at < b.at;
-}
+enum { HEAP_ROOT = 7, HEAP_ALIGN = 64, CHILDREN = 8 };
 
-static void sift_down(struct oct_bpe_merge *heap, size_t n, size_t at)
+static void heap_up(uint64_t *heap, size_t at, uint64_t m)
 {
-    const struct oct_bpe_merge moved = heap[at];
-    for (;;) {
-        size_t child = 4 * at + 1, best = child;
-        if (child >= n) {
-            break;
-        }
-        for (size_t i = child + 1; i < n && i < child + 4; i++) {
-            best = before(heap[i], heap[best]) ? i : best;
-        }
-        if (!before(heap[best], moved)) {
-            break;
-        }
-        heap[at] = heap[best];
-        at = best;
+    for (size_t up; at > HEAP_ROOT && m < heap[up = at / CHILDREN + 6]; at = up) {
+        heap[at] = heap[up];
     }
-    heap[at] = moved;
+    heap[at] = m;
 }
 
-static oct_status heap_push(struct oct_bpe_run *r, struct oct_bpe_merge m)
+static oct_status heap_push(struct oct_bpe_run *r, uint64_t m)
 {
-    if (r->n_heap == r->cap_heap) {
+    if (r->end_heap >= r->cap_heap) {
         const size_t cap = r->cap_heap + r->cap_heap / 2 + 64;
-        struct oct_bpe_merge *heap = oct_realloc_array(r->heap, cap, sizeof *heap);
+        uint64_t *heap = oct_aligned_alloc(HEAP_ALIGN, cap * sizeof *heap);
         if (!heap) {
             return oct_no_memory("merging a long word", cap * sizeof *heap);
         }
+        if (r->heap) {
+            memcpy(heap, r->heap, r->end_heap * sizeof *heap);
+        }
+        oct_free(r->heap);
         r->heap = heap;
         r->cap_heap = cap;
     }
-    size_t at = r->n_heap++;
-    while (at > 0 && before(m, r->heap[(at - 1) / 4])) {
-        r->heap[at] = r->heap[(at - 1) / 4];
-        at = (at - 1) / 4;
-    }
-    r->heap[at] = m;
+    heap_up(r->heap, r->end_heap++, m);
     return OCT_OK;
+}
+
+/* The smallest; the symbol of the one after it is on its way to the cache. */
+static uint64_t heap_pop(struct oct_bpe_run *r)
+{
+    uint64_t *heap = r->heap;
+    const uint64_t top = heap[HEAP_ROOT], moved = heap[--r->end_heap];
+    const size_t end = r->end_heap;
+    size_t at = HEAP_ROOT;
+    for (size_t child; (child = CHILDREN * (at - 6)) < end;) {
+        size_t best = child;
+        const size_t last = end - child < CHILDREN ? end : child + CHILDREN;
+        for (size_t i = child + 1; i < last; i++) {
+            best = heap[i] < heap[best] ? i : best;
+        }
+        if (moved <= heap[best]) {
+            break;
+        }
+        heap[at] = heap[best];
+        if (at == HEAP_ROOT) {
+            __builtin_prefetch(&r->symbols[(uint32_t)heap[at]], 1);
+        }
+        at = best;
+    }
+    heap[at] = moved;
+    return top;
 }
 
 static oct_status push_pair(struct oct_bpe_run *r, int32_t at, int32_t next)
@@ -339,42 +350,36 @@ static oct_status push_pair(struct oct_bpe_run *r, int32_t at, int32_t next)
     }
     const struct oct_pair *p =
         oct_pairs_get(&r->bpe->pairs, r->symbols[at].id, r->symbols[next].id);
-    return p ? heap_push(r, (struct oct_bpe_merge){p->rank, (uint32_t)at, p->result}) : OCT_OK;
+    return p ? heap_push(r, (uint64_t)p->rank << 32 | (uint32_t)at) : OCT_OK;
 }
 
 static oct_status merge_long(struct oct_bpe_run *r, size_t n)
 {
     struct oct_bpe_symbol *s = r->symbols;
-    r->n_heap = 0;
+    r->end_heap = HEAP_ROOT;
     for (size_t i = 0; i + 1 < n; i++) {
-        const struct oct_pair *p = oct_pairs_get(&r->bpe->pairs, s[i].id, s[i + 1].id);
-        if (p) {
-            OCT_TRY(heap_push(r, (struct oct_bpe_merge){p->rank, (uint32_t)i, p->result}));
-        }
+        OCT_TRY(push_pair(r, (int32_t)i, (int32_t)i + 1));
     }
-    while (r->n_heap > 0) {
-        const struct oct_bpe_merge top = r->heap[0];
-        r->heap[0] = r->heap[--r->n_heap];
-        if (r->n_heap > 0) {
-            sift_down(r->heap, r->n_heap, 0);
-        }
-        struct oct_bpe_symbol *left = &s[top.at];
+    while (r->end_heap > HEAP_ROOT) {
+        const uint64_t top = heap_pop(r);
+        const uint32_t at = (uint32_t)top;
+        struct oct_bpe_symbol *left = &s[at];
         if (left->next < 0) { /* the last symbol, or one that is gone */
             continue;
         }
         struct oct_bpe_symbol *right = &s[left->next];
         const struct oct_pair *p = oct_pairs_get(&r->bpe->pairs, left->id, right->id);
-        if (!p || p->result != top.result) { /* one of the two has grown since */
+        if (!p || p->rank != top >> 32) { /* one of the two has grown since */
             continue;
         }
-        left->id = top.result;
+        left->id = p->result;
         left->next = right->next;
         right->prev = right->next = -2;
         if (left->next >= 0) {
-            s[left->next].prev = (int32_t)top.at;
+            s[left->next].prev = (int32_t)at;
         }
-        OCT_TRY(push_pair(r, left->prev, (int32_t)top.at));
-        OCT_TRY(push_pair(r, (int32_t)top.at, left->next));
+        OCT_TRY(push_pair(r, left->prev, (int32_t)at));
+        OCT_TRY(push_pair(r, (int32_t)at, left->next));
     }
     return OCT_OK;
 }

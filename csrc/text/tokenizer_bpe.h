@@ -38,8 +38,8 @@ struct oct_bpe_run {
     struct oct_ids *out;       /* borrowed; ids of earlier words stay where they are */
     struct oct_bpe_symbol *symbols;
     size_t cap_symbols;
-    struct oct_bpe_merge *heap;
-    size_t n_heap, cap_heap;
+    uint64_t *heap;
+    size_t end_heap, cap_heap;
     struct oct_bpe_seen *seen; /* NULL: remember nothing */
 };
 /* From now on words are remembered; worth it for texts of some kilobytes. */

@@ -67,6 +67,8 @@ static const struct bad bad[] = {
     {MODEL("{\"a\nb\":0}", "[]"), OCT_E_FORMAT, "control character"},
     {MODEL("{\"a\":[0]}", "[]"), OCT_E_FORMAT, "an id expected"},
     {MODEL("{\"a\":0]", "[]"), OCT_E_FORMAT, "vocab"},
+    {MODEL("{\"a\":0,\"\xc3(\":1}", "[]"), OCT_E_FORMAT, "byte 39 is not UTF-8"},
+    {MODEL("{\"a\":0,\"\xed\xa0\x80\":1}", "[]"), OCT_E_FORMAT, "byte 39 is not UTF-8"},
     /* merges */
     {MODEL("{\"a\":0,\"b\":1}", "[\"a b\"]"), OCT_E_FORMAT, "what they make is no token"},
     {MODEL("{\"a\":0,\"ab\":1}", "[\"a b\"]"), OCT_E_FORMAT, "the second is no token"},
@@ -116,6 +118,8 @@ static const struct bad bad[] = {
     {WITH("\"added_tokens\":[{\"content\":\"x\",\"id\":3},{\"content\":\"y\",\"id\":3}]"), OCT_E_FORMAT, "same id 3"},
     {WITH("\"added_tokens\":[{\"content\":\"x\",\"id\":3},{\"content\":\"x\",\"id\":3}]"), OCT_E_FORMAT, "twice"},
     {WITH("\"added_tokens\":[{\"content\":\"x\",\"id\":3,\"special\":\"yes\"}]"), OCT_E_FORMAT, "special"},
+    {WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},\"content\":\"\"},\"added_tokens\":[{\"content\":\"xx\",\"id\":3,\"normalized\":true}]"), OCT_E_FORMAT, "token 3 has no text"},
+    {WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},\"content\":\"y\"},\"added_tokens\":[{\"content\":\"x\",\"id\":3,\"normalized\":true},{\"content\":\"y\",\"id\":4,\"normalized\":true}]"), OCT_E_FORMAT, "\"y\" is there twice"},
     {WITH("\"version\":\"1.0\",\"version\":\"1.0\""), OCT_E_FORMAT, "duplicate"},
     {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1}}", OCT_E_UNSUPPORTED, "dropout"},
     {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}", OCT_E_UNSUPPORTED, "end_of_word_suffix"},
@@ -128,6 +132,8 @@ static const char *const fine[] = {
     MODEL("{\"\":0,\"\\u0000\":1,\"\\ud83d\\ude00\":2}", "[]"),
     MODEL(" { \"a\" : 0 , \"aa\" : 2097151 } ", " [ \"a a\" , \"a a\" ] "),
     MODEL("{\"a\":0,\"aa\":1,\"aaa\":2}", "[\"#version: 0.2\",\"a a\",\"a aa\",\"aa a\"]"), /* two ways to one token */
+    MODEL("{\"\":0,\"a\":1,\"b\":2,\"ab\":3}", "[[\"\",\"a\"],[\"a\",\"\"],[\"a\",\"b\"],[\"\",\"\"]]"), /* merges that make what they are made of */
+    WITH("\"added_tokens\":[{\"content\":\"<s>\",\"id\":3},{\"content\":\"<s><s>\",\"id\":4},{\"content\":\"a\",\"id\":0},{\"content\":\"<\",\"id\":5}]"), /* added tokens inside each other */
     "{\"model\":{\"merges\":[\"a a\"],\"vocab\":{\"a\":0,\"aa\":1},\"unk_token\":\"<nowhere>\"}}",
     WITH("\"added_tokens\":[{\"content\":\"\",\"id\":3},{\"content\":\"ab\",\"id\":77},{\"content\":\"x\",\"id\":12}]"),
     WITH("\"other\":{\"model\":{\"vocab\":{\"z\":-1}}},\"vocab\":{},\"merges\":[1,2]"),
@@ -259,6 +265,60 @@ Test(tokenizer_bad, limits_hold_on_both_sides)
     cr_expect_eq(oct_tokenizer_encode(t, "", 0, 0, &ids), OCT_OK);
     cr_expect_eq(ids.len, 0u);
     oct_tokenizer_destroy(t);
+}
+
+/* A piece of a megabyte is odd, not wrong: it loads, is found, and comes back. As an added token it
+ * is refused; merges that GGUF's scores imply are not sought in it. */
+Test(tokenizer_bad, pieces_of_a_megabyte_load_and_work, .timeout = 60)
+{
+    enum { N = 1 << 20 };
+    char *piece = oct_malloc(N);
+    struct oct_buf b = {0};
+    cr_assert_not_null(piece);
+    memset(piece, 'a', N);
+    for (int added = 0; added < 2; added++) {
+        oct_buf_clear(&b);
+        cr_assert_eq(oct_buf_printf(&b, "{\"added_tokens\":[{\"id\":1,\"content\":\""), OCT_OK);
+        cr_assert_eq(oct_buf_append(&b, piece, added ? N : 3), OCT_OK);
+        cr_assert_eq(oct_buf_printf(&b, "\"}],\"model\":{\"ignore_merges\":true,\"merges\":[],"
+                                        "\"vocab\":{\"a\":0,\""),
+                     OCT_OK);
+        cr_assert_eq(oct_buf_append(&b, piece, N), OCT_OK);
+        cr_assert_eq(oct_buf_printf(&b, "b\":2}}}"), OCT_OK);
+        struct oct_tokenizer *t = NULL;
+        const oct_status st = oct_tokenizer_from_json(b.data, b.len, NULL, 0, &t);
+        cr_expect_eq(st, added ? OCT_E_LIMIT : OCT_OK, "%s", oct_last_error());
+        if (st == OCT_OK) {
+            size_t len;
+            use(t);
+            cr_expect(oct_tokenizer_piece(t, 2, &len) && len == N + 1);
+            cr_expect_eq(oct_tokenizer_find(t, b.data + b.len - N - 7, N + 1), 2);
+        }
+        oct_tokenizer_destroy(t);
+    }
+    const char *const tokens[] = {"<unk>", "a", "aa", piece};
+    const size_t lens[] = {5, 1, 2, N};
+    const int32_t types[] = {2, 1, 1, 1};
+    const float scores[] = {0, -1, -2, -3};
+    const struct oct_tokenizer_gguf g = {.model = "llama",
+                                         .n_tokens = 4,
+                                         .tokens = tokens,
+                                         .token_lens = lens,
+                                         .types = types,
+                                         .scores = scores,
+                                         .bos = -1,
+                                         .eos = -1,
+                                         .unk = 0,
+                                         .pad = -1,
+                                         .add_bos = -1,
+                                         .add_eos = -1,
+                                         .add_space_prefix = -1};
+    struct oct_tokenizer *t = NULL;
+    cr_assert_eq(oct_tokenizer_from_gguf(&g, &t), OCT_OK, "%s", oct_last_error());
+    use(t);
+    oct_tokenizer_destroy(t);
+    oct_buf_free(&b);
+    oct_free(piece);
 }
 
 Test(tokenizer_bad, configurations_that_are_wrong_are_refused)
