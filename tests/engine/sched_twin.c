@@ -189,6 +189,7 @@ static void give_way(struct twin *t, struct step *k, int32_t req)
             k->budget += k->out[i].n_rows;
             memmove(&k->out[i], &k->out[i + 1], (size_t)(k->n - i - 1) * sizeof *k->out);
             k->n--;
+            t->undone++;
             break;
         }
     }

@@ -50,6 +50,7 @@ struct twin {
     struct twin_page page[TWIN_PAGES];
     uint64_t clock;
     uint64_t preemptions, queries, hits;
+    uint64_t undone; /* entries taken out of the pick that had just made them */
 };
 
 void twin_init(struct twin *t, const struct oct_sched_config *c);
