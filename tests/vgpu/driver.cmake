@@ -12,7 +12,7 @@ set(VGPU_DRIVER ON)
 set(VGPU_DIR ${CMAKE_BINARY_DIR}/vgpu)
 
 add_library(vgpu_driver OBJECT
-    alloc.h capture.c cu_context.c cu_copy.c cu_device.c cu_entry.c cu_event.c cu_graph.c cu_init.c
+    capture.c cu_context.c cu_copy.c cu_device.c cu_entry.c cu_event.c cu_graph.c cu_init.c
     cu_launch.c cu_library.c cu_memory.c cu_memset.c cu_module.c cu_pool.c cu_stream.c execute.c
     facts.c fatbin.c fault.c graph.c handle.c order.c private.c queue.c work.c)
 target_include_directories(vgpu_driver PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
@@ -25,3 +25,39 @@ add_library(vgpu_cuda SHARED $<TARGET_OBJECTS:vgpu_core> $<TARGET_OBJECTS:vgpu_d
 target_link_libraries(vgpu_cuda PRIVATE oct_flags Threads::Threads PkgConfig::ZSTD m)
 set_target_properties(vgpu_cuda PROPERTIES OUTPUT_NAME cuda SOVERSION 1 LINKER_LANGUAGE C
                       LIBRARY_OUTPUT_DIRECTORY ${VGPU_DIR})
+
+# ---- libnccl.so.2 ----
+find_path(OCT_NCCL_INCLUDE nccl.h PATHS ${OCT_CUDA_INCLUDE} NO_CMAKE_FIND_ROOT_PATH)
+if(OCT_NCCL_INCLUDE)
+    add_library(vgpu_nccl SHARED nccl.c nccl_task.c nccl_shm.c nccl_reduce.c)
+    target_include_directories(vgpu_nccl PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+    target_include_directories(vgpu_nccl SYSTEM PRIVATE ${OCT_NCCL_INCLUDE} ${OCT_CUDA_INCLUDE})
+    target_compile_definitions(vgpu_nccl PRIVATE _GNU_SOURCE)
+    target_link_libraries(vgpu_nccl PRIVATE oct_flags Threads::Threads m ${CMAKE_DL_LIBS})
+    set_target_properties(vgpu_nccl PROPERTIES OUTPUT_NAME nccl SOVERSION 2
+                          LIBRARY_OUTPUT_DIRECTORY ${VGPU_DIR} BUILD_RPATH "$ORIGIN")
+endif()
+
+# vg_cu_test(name file.c): a Criterion test that finds the stand-ins as a product finds the real ones.
+function(vg_cu_test name)
+    add_executable(test_${name} ${ARGN})
+    target_include_directories(test_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+    target_include_directories(test_${name} SYSTEM PRIVATE ${OCT_CUDA_INCLUDE})
+    target_compile_definitions(test_${name} PRIVATE _GNU_SOURCE)
+    target_link_libraries(test_${name} PRIVATE oct_flags PkgConfig::CRITERION Threads::Threads
+                          ${CMAKE_DL_LIBS} m)
+    set_target_properties(test_${name} PROPERTIES BUILD_RPATH ${VGPU_DIR}
+                          RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    add_dependencies(test_${name} vgpu_cuda)
+    add_test(NAME ${name} COMMAND test_${name})
+endfunction()
+vg_cu_test(vgpu_cu_basic test_cu_basic.c)
+vg_cu_test(vgpu_cu_memory test_cu_memory.c)
+vg_cu_test(vgpu_cu_stream test_cu_stream.c)
+vg_cu_test(vgpu_cu_launch test_cu_launch.c)
+vg_cu_test(vgpu_cu_graph test_cu_graph.c)
+if(OCT_NCCL_INCLUDE)
+    vg_cu_test(vgpu_nccl test_nccl.c)
+    add_dependencies(test_vgpu_nccl vgpu_nccl)
+    target_include_directories(test_vgpu_nccl SYSTEM PRIVATE ${OCT_NCCL_INCLUDE})
+endif()
