@@ -69,6 +69,7 @@ enum oct_param_group {
       OCT_CMD_BENCH, "PATH",                                                                      \
       "the model: a Hugging Face directory or a .gguf file")                                      \
     X(DTYPE, "dtype", 0, CHOICE, NULL, "auto", NULL, MODEL, OCT_CMD_RUN | OCT_CMD_BATCH |         \
+      OCT_CMD_BENCH |                                                                             \
       OCT_CMD_INFO,                                                                               \
       "auto|bfloat16|float32",                                                                    \
       "type of weights, activations and KV cache in memory; auto is bfloat16, or float32 for a "  \
@@ -162,9 +163,11 @@ enum oct_param_group {
       "say more on standard error: memory, threads, sandbox")                                     \
                                                                                                   \
     X(THREADS, "threads", 't', INT, "[1, 1024]", NULL, "one for each core it may use", PROCESS,   \
-      OCT_CMD_RUN | OCT_CMD_BATCH, "N", "CPU threads")                                            \
+      OCT_CMD_RUN | OCT_CMD_BATCH |                                                               \
+      OCT_CMD_BENCH, "N", "CPU threads")                                                          \
     X(SANDBOX, "sandbox", 0, BOOL, NULL, "true", NULL, PROCESS,                                   \
-      OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE, "",       \
+      OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_BENCH | OCT_CMD_INFO | OCT_CMD_TOKENIZE |             \
+      OCT_CMD_TEMPLATE, "",                                                                       \
       "before the model is read give up what a bad model file could misuse: other files, "        \
       "programs, the network")                                                                    \
                                                                                                   \

@@ -22,6 +22,8 @@ static const struct {
     const char *name;
     oct_status (*run)(const struct oct_params *p, const char *path, struct oct_output *out);
 } suites[] = {
+    {"model", oct_bench_model},
+    {"sched", oct_bench_scheduler},
     {"text", oct_bench_text},
 };
 enum { N_SUITES = sizeof suites / sizeof *suites };

@@ -7,9 +7,14 @@
 
 #include "serve/terminal.h"
 
-/* path: what follows the suite's name; NULL: none. Appends the result as an object to *result. */
+/* path: what follows the suite's name; NULL: none. */
 OCT_CHECKED oct_status oct_bench_text(const struct oct_params *p, const char *path,
                                       struct oct_output *out);
+
+OCT_CHECKED oct_status oct_bench_model(const struct oct_params *p, const char *path,
+                                       struct oct_output *out);
+OCT_CHECKED oct_status oct_bench_scheduler(const struct oct_params *p, const char *path,
+                                           struct oct_output *out);
 
 enum { OCT_BENCH_MAX_ROUNDS = 101 };
 /* The median of v[n], 1 <= n <= OCT_BENCH_MAX_ROUNDS. Sorts v. */

@@ -55,6 +55,10 @@ const struct oct_command oct_commands[OCT_N_COMMANDS] = {
          1, oct_command_template},
     [OCT_CMD_BIT_BENCH] =
         {OCT_CMD_BIT_BENCH, "SUITE [MODEL]", "measure how fast this machine does it",
+         "model MODEL: tokens/s of reading a prompt of 512 tokens (pp512) and of writing 128 "
+         "(tg128), "
+         "alone and 2 to 64 at once, and the parts of a step.\n"
+         "sched: a scheduling step by itself, at 1 to 4096 running requests.\n"
          "text MODEL: tokenizer and chat template, beside Hugging Face tokenizers and jinja2 where "
          "a Python has them. MODEL may also be a tokenizer.json.",
          2, oct_command_bench},

@@ -6,6 +6,7 @@
 #include "support/tiny.h"
 
 #include <criterion/criterion.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,4 +138,55 @@ Test(bench, what_is_missing_is_named)
         cr_assert(strstr(s.err.data, wrong[i].want), "%s: %s", wrong[i].line, s.err.data);
         spawned_free(&s);
     }
+}
+
+/* A context of 640 tokens and more, which the tiny default has not. */
+Test(bench, a_model_is_measured_alone_and_in_batches)
+{
+    struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
+    char line[PATH_BYTES];
+    struct spawned s;
+    t.max_positions = 1024;
+    oct_tiny_write_gguf(&t, dir, "long");
+    (void)snprintf(line, sizeof line, "bench|model|%s/long.gguf|--repeat|1|--json", dir);
+    spawn_line(&s, line, NULL);
+    cr_assert_eq(s.code, 0, "%d: %s", s.code, s.err.data);
+    json_t *o = json_loads(s.out.data, 0, NULL);
+    const json_t *rows = json_object_get(o, "results");
+    cr_assert_eq(json_array_size(rows), 8u, "%s", s.out.data);
+    static const int batch[] = {0, 1, 2, 4, 8, 16, 32, 64};
+    for (size_t i = 0; i < 8; i++) {
+        const json_t *r = json_array_get(rows, i);
+        cr_assert_eq(json_integer_value(json_object_get(r, "batch")), batch[i], "%s", s.out.data);
+        const double speed = json_number_value(json_object_get(r, "tokens_per_s"));
+        const double step = json_number_value(json_object_get(r, "step_us"));
+        const int rows_per_step = batch[i] ? batch[i] : 512;
+        cr_assert(speed > 0 && step > 0, "%s", s.out.data);
+        /* what is written in a step, over its time, is the speed */
+        const double again = rows_per_step * 1e6 / step;
+        cr_assert(again > 0.9 * speed && again < 1.1 * speed, "row %zu: %g, %g", i, again, speed);
+    }
+    json_decref(o);
+    spawned_free(&s);
+
+    (void)snprintf(line, sizeof line, "bench|model|%s/tiny.gguf", dir);
+    spawn_line(&s, line, NULL);
+    cr_assert_eq(s.code, 2);
+    cr_assert(strstr(s.err.data, "context is"), "%s", s.err.data);
+    spawned_free(&s);
+}
+
+Test(bench, the_scheduler_is_measured_by_itself)
+{
+    struct spawned s;
+    spawn_line(&s, "bench|sched|--json", NULL);
+    cr_assert_eq(s.code, 0, "%d: %s", s.code, s.err.data);
+    json_t *o = json_loads(s.out.data, 0, NULL);
+    const json_t *rows = json_object_get(o, "results");
+    cr_assert_eq(json_array_size(rows), 8u, "%s", s.out.data);
+    for (size_t i = 0; i < 8; i++) {
+        cr_assert_gt(json_number_value(json_object_get(json_array_get(rows, i), "median_us")), 0.0);
+    }
+    json_decref(o);
+    spawned_free(&s);
 }
