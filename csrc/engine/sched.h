@@ -12,9 +12,9 @@
  * A step. Running requests that wait for one token each get a row; then, by rank, prompts get
  * chunks of what is left of the token budget; then waiting requests are admitted while there are
  * places, rows and pages: all pages that their known tokens need, beside those promised to the
- * prompts that run, and the watermark (one page per group for each running request, at most an
- * eighth of the pool): what runs can go on for a page before anybody must give way. A chunk is cut
- * to the pages there are. When not even one row of a running request has a page, the running
+ * prompts that run, and the watermark (one page per group for each running request, at most a
+ * sixteenth of the pool): what runs can go on for a page before anybody must give way. A chunk is
+ * cut to the pages there are. When not even one row of a running request has a page, the running
  * request of largest rank is preempted, if that is not itself: it gives its pages back (the prefix
  * cache keeps what it can), waits again at its rank, and computes its tokens anew. A request that
  * is the largest itself keeps its pages and waits. In a pick that preempts nobody is admitted.

@@ -4,7 +4,7 @@
 #include "engine/sched_int.h"
 
 enum {
-    WATERMARK_DIVISOR = 8,  /* sched.h: the most that admission leaves free, of the pool */
+    WATERMARK_DIVISOR = 16, /* sched.h: the most that admission leaves free, of the pool */
     HITS_PER_WAIT_PICK = 64 /* what a failed admission may cost: so many block look-ups a pick */
 };
 

@@ -285,8 +285,8 @@ static bool let_in(struct twin *t, int32_t req)
     const int32_t target = t->wanted[r->pinned ? r->max_tokens - 1 : r->n_tokens];
     const int32_t more = target - twin_held(t, req) > 0 ? target - twin_held(t, req) : 0;
     int32_t spare = running * t->c.n_groups;
-    if (spare > t->c.n_pages / 8) {
-        spare = t->c.n_pages / 8;
+    if (spare > t->c.n_pages / 16) {
+        spare = t->c.n_pages / 16;
     }
     if (available(t) < promised(t, false, req) + more + spare) {
         let_all_go(t, r);

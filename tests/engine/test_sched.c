@@ -279,7 +279,7 @@ Test(sched, a_skipped_row_voids_what_was_picked_after_it)
 
 Test(sched, admission_leaves_a_page_for_each_that_runs)
 {
-    const struct oct_sched_config c = config(16); /* an eighth of it is 2 */
+    const struct oct_sched_config c = config(16); /* a sixteenth of it is 1 */
     make(&c);
     struct oct_seq *a = add(0, 1, 9 * K - 5, 10 * K), *b = add(1, 2, 7 * K, 8 * K);
     cr_assert_eq(pick(), 1, "7 of 7 pages, but a may need one soon");
