@@ -69,7 +69,6 @@ static void admit(struct oct_core *c, struct oct_req *posted)
             c->live->live_prev = r;
         }
         c->live = r;
-        r->seq.rank = (int64_t)r->seq.id + (int64_t)r->seq.priority * OCT_PRIORITY_STEP;
         const oct_status st = oct_sched_add(c->sched, &r->seq);
         OCT_ASSERT(st == OCT_OK); /* the mailbox counts more strictly */
     }
