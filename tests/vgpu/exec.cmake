@@ -20,3 +20,5 @@ target_compile_definitions(test_vgpu_kernels PRIVATE VGT_KERNELS="${VGT_KERNELS}
 if(OCT_NVCC)
     add_dependencies(test_vgpu_kernels vgpu_kernels_ptx)
 endif()
+vg_test(vgpu_alu test_alu.c)
+vg_test(vgpu_exec test_exec.c)

@@ -24,7 +24,16 @@ enum {
     FIRST_RESIDENT = 4
 };
 // Warp instructions without any store, arrival or exit in the whole grid: then it is a deadlock.
-static const uint64_t spin_limit = 60000000;
+// VGPU_SPIN sets it; tests of deadlocks want it small.
+static uint64_t spin_limit = 60000000;
+
+__attribute__((constructor)) static void read_spin_limit(void)
+{
+    const char *s = getenv("VGPU_SPIN");
+    if (s && *s) {
+        spin_limit = strtoull(s, NULL, 10);
+    }
+}
 
 static void reserve_window(void)
 {
