@@ -33,6 +33,7 @@ static oct_status cpu_alloc(struct oct_device *d, size_t bytes, k_ptr *out)
     }
     const uintptr_t p = ((uintptr_t)raw + sizeof raw + ALIGN - 1) / ALIGN * ALIGN;
     memcpy((char *)p - sizeof raw, &raw, sizeof raw);
+    oct_machine_want_huge_pages((void *)p, bytes);
     *out = (k_ptr)p;
     return OCT_OK;
 }

@@ -34,6 +34,7 @@ struct oct_cpu {
     size_t scratch_bytes; /* of one thread, a multiple of 256 */
     char *shared;         /* owned: one block for all threads, aligned to 256 */
     size_t shared_bytes;
+    struct oct_cpu_slab *slabs; /* owned; slab.h */
 };
 
 /* ---- one line per op of ops.h: oct_cpu_embed(), oct_cpu_rmsnorm(), ... ---- */

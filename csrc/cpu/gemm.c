@@ -2,6 +2,7 @@
 #include "cpu/gemm_simd.h"
 
 #include "base/mem.h"
+#include "cpu/slab.h"
 
 /* Bytes of one panel. False if the sizes overflow. */
 static bool panel_size(int32_t k, int32_t cols, int32_t dtype, uint64_t *bytes)
@@ -114,7 +115,7 @@ oct_status oct_cpu_matrix_create(struct oct_cpu *d, const struct oct_matrix_desc
         .panel_bytes = (int64_t)panel_bytes,
     };
     const size_t all = (size_t)(panel_bytes * (uint64_t)w->n_panels);
-    w->panels = oct_aligned_alloc(256, all);
+    w->panels = oct_cpu_slab_take(d, all, &w->slab);
     if (!w->panels) {
         oct_free(w);
         return oct_no_memory("a weight matrix", all);
@@ -126,9 +127,8 @@ oct_status oct_cpu_matrix_create(struct oct_cpu *d, const struct oct_matrix_desc
 
 void oct_cpu_matrix_destroy(struct oct_cpu *d, k_ptr m)
 {
-    (void)d;
     struct oct_cpu_matrix *w = oct_host_ptr(m);
-    oct_free(w->panels);
+    oct_cpu_slab_give(d, w->slab);
     oct_free(w);
 }
 

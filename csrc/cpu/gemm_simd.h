@@ -16,7 +16,8 @@ struct oct_cpu_matrix {
     bool pairs;
     enum oct_simd_level simd; /* whose layout this is */
     int64_t panel_bytes;      /* a multiple of 64 */
-    char *panels;             /* owned; aligned to 256 */
+    char *panels;             /* in slab; aligned to 256 */
+    struct oct_cpu_slab *slab;
 };
 
 /* Columns of a panel. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* The start of a file of the kernel's, NUL-terminated. These have no size of their own, so they do
@@ -94,4 +95,13 @@ uint64_t oct_machine_memory(void)
     uint64_t bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
     each_group("memory.max", take_memory, &bytes);
     return bytes;
+}
+
+void oct_machine_want_huge_pages(void *p, size_t bytes)
+{
+    const uintptr_t begin = ((uintptr_t)p + OCT_HUGE_PAGE - 1) & ~(uintptr_t)(OCT_HUGE_PAGE - 1);
+    const uintptr_t end = ((uintptr_t)p + bytes) & ~(uintptr_t)(OCT_HUGE_PAGE - 1);
+    if (begin < end) { /* whole ones inside: what lies around belongs to others */
+        (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+    }
 }

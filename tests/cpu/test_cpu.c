@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "cpu/machine.h"
+#include "cpu/slab.h"
 
 #include <unistd.h>
 
@@ -93,6 +94,49 @@ Test(cpu, scratch_grows_and_is_the_threads_own)
     cr_assert_geq(cpu->shared_bytes, 1000u);
     cr_assert_eq(oct_cpu_scratch_reserve(cpu, SIZE_MAX), OCT_E_MEM);
     cr_assert_geq(cpu->scratch_bytes, 5000001u, "a failure keeps what was there");
+    oct_dev_close(d);
+}
+
+/* Pieces of all sizes, given back in another order while new ones are taken. */
+Test(cpu, slabs_hold_pieces_apart_and_are_freed_with_the_last)
+{
+    struct oct_device *d = NULL;
+    cr_assert_eq(oct_cpu_open(1, &d), OCT_OK);
+    struct oct_cpu *cpu = (struct oct_cpu *)(void *)d;
+    enum { N = 60 };
+    struct oct_cpu_slab *slab[N];
+    char *piece[N];
+    size_t bytes[N];
+    const struct oct_mem_stats before = oct_mem_stats();
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < N; i++) {
+            bytes[i] = i % 20 == 19 ? (size_t)40 << 20 : (size_t)(i * i * 997 + 1);
+            piece[i] = oct_cpu_slab_take(cpu, bytes[i], &slab[i]);
+            cr_assert_not_null(piece[i]);
+            cr_assert_eq((uintptr_t)piece[i] % 256, 0u);
+            memset(piece[i], i, bytes[i]);
+            const int gone = i - 7; /* some leave early */
+            if (gone >= 0 && gone % 3 == round) {
+                oct_cpu_slab_give(cpu, slab[gone]);
+                slab[gone] = NULL;
+            }
+        }
+        for (int i = 0; i < N; i++) {
+            if (slab[i]) {
+                for (size_t b = 0; b < bytes[i]; b += 4093) {
+                    cr_assert_eq(piece[i][b], i, "piece %d byte %zu", i, b);
+                }
+                cr_assert_eq(piece[i][bytes[i] - 1], i, "piece %d, its end", i);
+                oct_cpu_slab_give(cpu, slab[i]);
+            }
+        }
+        cr_assert_null(cpu->slabs);
+    }
+    const struct oct_mem_stats after = oct_mem_stats();
+    cr_assert_eq(after.n_allocs - before.n_allocs, after.n_frees - before.n_frees);
+    struct oct_cpu_slab *none = NULL;
+    cr_assert_null(oct_cpu_slab_take(cpu, SIZE_MAX, &none));
+    cr_assert_null(oct_cpu_slab_take(cpu, SIZE_MAX - 300, &none));
     oct_dev_close(d);
 }
 
