@@ -61,3 +61,19 @@ if(OCT_NCCL_INCLUDE)
     add_dependencies(test_vgpu_nccl vgpu_nccl)
     target_include_directories(test_vgpu_nccl SYSTEM PRIVATE ${OCT_NCCL_INCLUDE})
 endif()
+
+# ---- libcublasLt.so.13 ----
+find_path(OCT_CUBLASLT_INCLUDE cublasLt.h PATHS ${OCT_CUDA_INCLUDE} NO_CMAKE_FIND_ROOT_PATH)
+if(OCT_CUBLASLT_INCLUDE)
+    add_library(vgpu_cublaslt SHARED cublaslt.c cublaslt_mm.c)
+    target_include_directories(vgpu_cublaslt PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+    target_include_directories(vgpu_cublaslt SYSTEM PRIVATE ${OCT_CUBLASLT_INCLUDE}
+                               ${OCT_CUDA_INCLUDE})
+    target_compile_definitions(vgpu_cublaslt PRIVATE _GNU_SOURCE)
+    target_link_libraries(vgpu_cublaslt PRIVATE oct_flags Threads::Threads m ${CMAKE_DL_LIBS})
+    set_target_properties(vgpu_cublaslt PROPERTIES OUTPUT_NAME cublasLt SOVERSION 13
+                          LIBRARY_OUTPUT_DIRECTORY ${VGPU_DIR} BUILD_RPATH "$ORIGIN")
+    vg_cu_test(vgpu_cublaslt test_cublaslt.c)
+    add_dependencies(test_vgpu_cublaslt vgpu_cublaslt)
+    target_include_directories(test_vgpu_cublaslt SYSTEM PRIVATE ${OCT_CUBLASLT_INCLUDE})
+endif()

@@ -161,7 +161,7 @@ Test(launch, images_that_do_not_fit_are_refused)
     void *values[] = {log, (void *)(uintptr_t)sizeof log};
     FAILS(cu.cuModuleLoadDataEx(&m,
                                 ".version 8.0\n.target sm_80\n.address_size 64\n"
-                                ".visible .entry k()\n{\n mov.u32 %r1, ;\n ret;\n}\n",
+                                ".visible .entry k()\n{\n ret;\n",
                                 2, o, values),
           CUDA_ERROR_INVALID_PTX);
     cr_assert(strlen(log) > 0, "the log is empty");
