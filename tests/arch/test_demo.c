@@ -11,36 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-static const char *demo_path(void)
-{
-    static char path[4096];
-    const char *own = getenv("OCTAVO_DEMO_MODEL"), *cache = getenv("OCTAVO_CACHE");
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (own) {
-        (void)snprintf(path, sizeof path, "%s", own);
-    } else {
-        (void)snprintf(path, sizeof path, "%s%s/SmolLM2-135M-Instruct.Q4_1.gguf",
-                       cache  ? cache
-                       : xdg  ? xdg
-                       : home ? home
-                              : "",
-                       cache ? ""
-                       : xdg ? "/octavo"
-                             : "/.cache/octavo");
-    }
-    if (access(path, R_OK) != 0) {
-        cr_skip_test("the demo model is not at %s; scripts/quickstart.sh gets it", path);
-    }
-    return path;
-}
 
 static oct_engine *open_demo(const char *dtype)
 {
     struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
     oct_engine *e = NULL;
-    o.model_path = demo_path();
+    o.model_path = run_demo_path();
     o.dtype = dtype;
     o.max_model_len = 512;
     o.max_num_seqs = 16;

@@ -46,6 +46,29 @@ oct_engine *run_open_tiny(const struct oct_tiny *t, const struct oct_engine_opti
     return e;
 }
 
+const char *run_demo_path(void)
+{
+    static char path[4096];
+    const char *own = getenv("OCTAVO_DEMO_MODEL"), *cache = getenv("OCTAVO_CACHE");
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (own) {
+        (void)snprintf(path, sizeof path, "%s", own);
+    } else {
+        (void)snprintf(path, sizeof path, "%s%s/SmolLM2-135M-Instruct.Q4_1.gguf",
+                       cache  ? cache
+                       : xdg  ? xdg
+                       : home ? home
+                              : "",
+                       cache ? ""
+                       : xdg ? "/octavo"
+                             : "/.cache/octavo");
+    }
+    if (access(path, R_OK) != 0) {
+        cr_skip_test("the demo model is not at %s; scripts/quickstart.sh gets it", path);
+    }
+    return path;
+}
+
 void run_collect(void *answer, const struct oct_event *ev)
 {
     struct run_answer *a = answer;

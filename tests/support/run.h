@@ -16,6 +16,9 @@ void run_remove_dir(const char *dir);
  * Fails the test if it does not open. options->model_path is ignored. */
 oct_engine *run_open_tiny(const struct oct_tiny *t, const struct oct_engine_options *options);
 
+/* The demo model's file, where scripts/demo_model.sh puts it; skips the test if it is not there. */
+const char *run_demo_path(void);
+
 /* One request's whole story. Zero it before use. */
 struct run_answer {
     uint64_t id;
