@@ -45,9 +45,10 @@ void vg_async_exit(struct vg_cta *c)
     for (unsigned i = 0; i < c->n_warps; i++) {
         struct vg_warp *w = &c->warps[i];
         struct vg_async_warp *aw = w->async;
-        unsigned n = vg_cpa_waiting(w);
+        struct vg_where where;
+        unsigned n = vg_cpa_waiting(w, &where);
         if (n > 0) {
-            VG_FIND(w, -1, VG_ASYNC_EXIT, "the CTA ends with %u cp.async copies in flight", n);
+            vg_finding(VG_ASYNC_EXIT, &where, "the CTA ends with %u cp.async copies in flight", n);
         }
         for (struct vg_put *p = aw->puts; p; p = p->next) {
             if (!p->read_done) {

@@ -46,6 +46,8 @@ struct vg_bar { // one mbarrier object
     int64_t tx;        // bytes this phase still lacks
     uint64_t phase;    // completed phases
     uint64_t cookie;
+    uint64_t events;   // bumped by whatever a waiter may look for
+    unsigned polls;    // failed looks since
     struct vg_vc cur, done; // published in this phase; in all completed ones
     unsigned init_agent, init_warp;
     uint32_t init_clock;
@@ -73,7 +75,7 @@ struct vg_cpa { // one cp.async instruction of a warp
     uint32_t src_bytes[32];
     uint32_t group[32];
     uint8_t data[32][16];
-    const struct vg_op *op;
+    uint32_t pc; // of the instruction
 };
 
 enum vg_red { VG_RED_NONE, VG_RED_ADD, VG_RED_MIN, VG_RED_MAX, VG_RED_INC, VG_RED_DEC, VG_RED_AND,
@@ -116,15 +118,17 @@ struct vg_bar *vg_bar_at(struct vg_warp *w, int lane, struct vg_cta *t, uint32_t
 // A copy names this barrier for its completion: is its initialisation visible to the async proxy?
 void vg_bar_async_use(struct vg_warp *w, int lane, struct vg_bar *b);
 void vg_bar_add_xfer(struct vg_bar *b, struct vg_xfer *x);
+void vg_bar_late(struct vg_bar *b); // a late arrival was queued
 void vg_bar_free(struct vg_bar *b);
 enum vg_decoded vg_mbar_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op);
 
 // ---- cp_async.c ----
 enum vg_decoded vg_cp_async_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op);
-// Delivers entries of the lanes with seq < below.
-void vg_cpa_deliver(struct vg_warp *w, uint32_t lanes, uint64_t below);
+// Delivers entries of the lanes with seq < below; b: for the waiters of this barrier.
+void vg_cpa_deliver(struct vg_warp *w, uint32_t lanes, uint64_t below, struct vg_bar *b);
 uint64_t vg_cpa_seq(const struct vg_warp *w);
-unsigned vg_cpa_waiting(const struct vg_warp *w);
+// Lanes of copies in flight; the oldest one's place.
+unsigned vg_cpa_waiting(const struct vg_warp *w, struct vg_where *where);
 
 // ---- bulk.c, tma.c ----
 enum vg_decoded vg_bulk_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op);

@@ -83,7 +83,7 @@ void vg_xfer_deliver(struct vg_bar *b, struct vg_xfer *x)
     memcpy(x->dst->smem + x->dst_off, x->data, x->bytes);
     vg_shadow_delivered(c->shadow + x->dst_off, x->bytes);
     uint32_t clock = vg_async_tick(c);
-    vg_race_async_write(c, x->dst_off, x->bytes, clock);
+    vg_race_async_write(c, x->dst_off, x->bytes, clock, true);
     vg_vc_async(c, &b->cur, clock);
 }
 

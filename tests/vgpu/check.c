@@ -460,6 +460,7 @@ static void cta_free(struct vg_chk_cta *c)
         free(k->vc);
         free(k->pvc);
         free(k->far);
+        free(k->pair);
         vg_vc_free(&k->fence);
         vg_vc_free(&k->pending);
     }
@@ -600,10 +601,8 @@ void vg_chk_cta_open(struct vg_cta *cta)
                 k->pvc[a] = c->base;
             }
             k->vc[k->agent] = c->base + 1;
-            for (int l = 0; l < 32; l++) {
-                k->lane_sync[l] = c->base + 1;
-            }
-            k->lane_sync_min = c->base + 1;
+            k->full_sync = c->base + 1;
+            k->has_pair = false;
             free(k->far);
             k->far = NULL;
             vg_vc_clear(g, &k->fence);

@@ -56,6 +56,8 @@ bool vg_check_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t of
 // that go on (bar.arrive is in the first only).
 void vg_sync_barrier(struct vg_cta *c, uint32_t arrived, uint32_t waiting);
 void vg_sync_warp(struct vg_warp *w, uint32_t lanes); // bar.warp.sync done
+// These lanes have waited for others (mbarrier): they know what their warp did so far.
+void vg_sync_waited(struct vg_warp *w, uint32_t lanes);
 // barrier.cluster.arrive.release by a warp (all lanes), and the completed wait by a warp.
 void vg_sync_cluster_arrive(struct vg_warp *w);
 void vg_sync_cluster_wait(struct vg_warp *w);

@@ -33,8 +33,10 @@ struct vg_chk_warp {
     uint32_t *vc;  // [n_agents]; own entry: the running clock
     uint32_t *pvc; // [n_agents]
     uint32_t *far; // [n_far] clocks of warps of other clusters, NULL: knows nothing of them
-    uint32_t lane_sync[32]; // clock at the lane's last warp-wide synchronisation
-    uint32_t lane_sync_min;
+    uint32_t full_sync; // clock at the last synchronisation of all lanes
+    // [lane][other]: the lane knows what the other did before this clock. NULL: full_sync for all.
+    uint32_t (*pair)[32];
+    bool has_pair;
     struct vg_vc fence;   // published by a relaxed write: as of the last fence
     struct vg_vc pending; // met by a relaxed read: known after the next fence
     bool has_fence, has_pending;
@@ -113,7 +115,9 @@ void vg_race_range(struct vg_warp *w, struct vg_cta *target, uint32_t off, uint3
 void vg_race_range_check_write(struct vg_warp *w, struct vg_cta *target, uint32_t off,
                                uint32_t bytes, int lane);
 // Asynchronous write delivered to [off, off + bytes) at the clock of vg_async_tick.
-void vg_race_async_write(struct vg_chk_cta *c, uint32_t off, uint32_t bytes, uint32_t clock);
+// cp.async is asynchronous but of the generic proxy.
+void vg_race_async_write(struct vg_chk_cta *c, uint32_t off, uint32_t bytes, uint32_t clock,
+                         bool async_proxy);
 uint32_t vg_async_tick(struct vg_chk_cta *c);
 // The asynchronous proxy is about to read the range on behalf of w: ordered, and fenced? `what`
 // names the reader in findings. One finding at most. Leaves a read record.

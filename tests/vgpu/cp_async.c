@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // cp_async.c - cp.async of 4, 8 and 16 bytes, its groups, and its arrival on an mbarrier.
 #include "async_impl.h"
+#include "run.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,9 +24,13 @@ static struct vg_cpa *entry(struct vg_async_warp *aw, unsigned i)
     return &aw->cpa[(aw->first + i) % aw->cap_cpa];
 }
 
-unsigned vg_cpa_waiting(const struct vg_warp *w)
+unsigned vg_cpa_waiting(const struct vg_warp *w, struct vg_where *where)
 {
     unsigned n = 0;
+    if (w->async->n_cpa > 0) {
+        const struct vg_cpa *e = entry(w->async, 0);
+        vg_where_at(w, e->pc, e->mask ? __builtin_ctz(e->mask) : -1, where);
+    }
     for (unsigned i = 0; i < w->async->n_cpa; i++) {
         n += (unsigned)__builtin_popcount(entry(w->async, i)->mask);
     }
@@ -100,7 +105,7 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     e->seq = aw->seq++;
     e->mask = mask;
     e->bytes = x->bytes;
-    e->op = op;
+    e->pc = w->pc;
     bool eager = w->cta->async->eager;
     for (uint32_t m = mask; m; m &= m - 1) {
         unsigned l = vg_first(m);
@@ -126,7 +131,8 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     return VG_STEP_DONE;
 }
 
-static void deliver(struct vg_warp *w, struct vg_cpa *e, uint32_t lanes)
+// b: on behalf of this barrier, whose waiters alone know of the data; NULL: the lanes have waited.
+static void deliver(struct vg_warp *w, struct vg_cpa *e, uint32_t lanes, struct vg_bar *b)
 {
     lanes &= e->mask;
     if (!lanes) {
@@ -146,7 +152,15 @@ static void deliver(struct vg_warp *w, struct vg_cpa *e, uint32_t lanes)
         vg_shadow_delivered(t->chk->shadow + e->off[l], e->bytes);
     }
     e->mask &= ~lanes;
-    vg_race_shared(w, t, e->off, lanes, e->bytes, VG_STORE);
+    if (!b) {
+        vg_race_shared(w, t, e->off, lanes, e->bytes, VG_STORE);
+        return;
+    }
+    uint32_t clock = vg_async_tick(t->chk);
+    for (uint32_t m = lanes; m; m &= m - 1) {
+        vg_race_async_write(t->chk, e->off[vg_first(m)], e->bytes, clock, false);
+    }
+    vg_vc_async(t->chk, &b->cur, clock);
 }
 
 static void drop_done(struct vg_async_warp *aw)
@@ -157,13 +171,13 @@ static void drop_done(struct vg_async_warp *aw)
     }
 }
 
-void vg_cpa_deliver(struct vg_warp *w, uint32_t lanes, uint64_t below)
+void vg_cpa_deliver(struct vg_warp *w, uint32_t lanes, uint64_t below, struct vg_bar *b)
 {
     struct vg_async_warp *aw = w->async;
     for (unsigned i = 0; i < aw->n_cpa; i++) {
         struct vg_cpa *e = entry(aw, i);
         if (e->seq < below) {
-            deliver(w, e, lanes);
+            deliver(w, e, lanes, b);
         }
     }
     drop_done(aw);
@@ -183,7 +197,7 @@ static int wait_group(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 {
     struct vg_async_warp *aw = w->async;
     if (op->imm == UINT64_MAX) {
-        vg_cpa_deliver(w, mask, UINT64_MAX);
+        vg_cpa_deliver(w, mask, UINT64_MAX, NULL);
         return VG_STEP_DONE;
     }
     for (unsigned i = 0; i < aw->n_cpa; i++) {
@@ -195,7 +209,7 @@ static int wait_group(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
                 due |= 1u << l;
             }
         }
-        deliver(w, e, due);
+        deliver(w, e, due, NULL);
     }
     drop_done(aw);
     return VG_STEP_DONE;
@@ -226,6 +240,7 @@ static int mbar_arrive(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             b->pending++;
         }
         b->late[b->n_late++] = (struct vg_late_arrive){w, l, vg_cpa_seq(w), op->flags != 0};
+        vg_bar_late(b);
         if (t == w->cta && b->seen[w->id] < b->phase + 1) {
             b->seen[w->id] = b->phase + 1;
         }

@@ -7,7 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_COUNT = (1 << 20) - 1, MAX_TX = (1 << 20) - 1 };
+enum {
+    MAX_COUNT = (1 << 20) - 1,
+    MAX_TX = (1 << 20) - 1,
+    // A waiter that looks in vain this often is parked until something happens to the barrier, so
+    // that a deadlock is seen at once. try_wait may suspend; a loop that does other work after a
+    // failed look has had its chance by then.
+    MAX_POLLS = 256
+};
 
 struct mbar_ext {
     struct vg_sh_addr at;
@@ -74,8 +81,21 @@ void vg_bar_async_use(struct vg_warp *w, int lane, struct vg_bar *b)
     }
 }
 
+static void happened(struct vg_bar *b)
+{
+    b->events++;
+    b->polls = 0;
+    vg_progress(b->cta);
+}
+
+void vg_bar_late(struct vg_bar *b)
+{
+    happened(b);
+}
+
 void vg_bar_add_xfer(struct vg_bar *b, struct vg_xfer *x)
 {
+    happened(b);
     struct vg_xfer **p = &b->xfers;
     while (*p) {
         p = &(*p)->next;
@@ -123,7 +143,7 @@ static void complete(struct vg_bar *b)
     }
     b->phase++;
     b->pending = b->expected;
-    vg_progress(b->cta);
+    happened(b);
 }
 
 static void seen(struct vg_warp *w, struct vg_bar *b)
@@ -164,7 +184,7 @@ static bool arrive(struct vg_warp *w, int lane, struct vg_bar *b, uint32_t n, bo
     b->pending -= n;
     seen(w, b);
     complete(b);
-    vg_progress(b->cta);
+    happened(b);
     w->cta->counts->n[VG_N_MBAR_ARRIVE]++;
     return true;
 }
@@ -312,7 +332,7 @@ static int op_tx(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             return VG_STEP_FAULT;
         }
         seen(w, b);
-        vg_progress(b->cta);
+        happened(b);
     }
     return VG_STEP_DONE;
 }
@@ -323,7 +343,7 @@ static void observe(struct vg_bar *b)
     uint64_t phase = b->phase;
     for (unsigned i = 0; i < b->n_late; i++) {
         struct vg_late_arrive a = b->late[i];
-        vg_cpa_deliver(a.w, 1u << a.lane, a.seq);
+        vg_cpa_deliver(a.w, 1u << a.lane, a.seq, b);
         if (!arrive(a.w, (int)a.lane, b, 1, true, false, false)) {
             continue;
         }
@@ -397,7 +417,7 @@ static int op_wait(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     uint32_t yes = 0;
     struct vg_bar *last = NULL;
     uint64_t last_arg = 0;
-    bool last_yes = false;
+    bool last_yes = false, one = true;
     for (uint32_t m = mask; m; m &= m - 1) {
         unsigned l = vg_first(m);
         struct vg_cta *t;
@@ -407,6 +427,7 @@ static int op_wait(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
         }
         uint64_t arg = x->parity ? vg_r(w, x->arg_row)[l] : vg_d(w, x->arg_row)[l];
         if (!last || last->off != off || last->cta != t || arg != last_arg) {
+            one = one && !last;
             last = vg_bar_at(w, (int)l, t, off, "mbarrier wait");
             if (!last) {
                 return VG_STEP_FAULT;
@@ -426,11 +447,16 @@ static int op_wait(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
         }
     }
     if (yes) {
-        vg_sync_warp(w, yes);
+        vg_sync_waited(w, yes);
     }
     vg_p_set(w, x->state_row, yes, mask);
     if (yes == mask) {
         return VG_STEP_DONE;
+    }
+    if (!yes && one && last->polls++ >= MAX_POLLS) {
+        w->wait_on = &last->events;
+        w->wait_value = last->events;
+        return VG_STEP_BLOCK;
     }
     return VG_STEP_YIELD;
 }

@@ -109,6 +109,12 @@ uint32_t vg_async_tick(struct vg_chk_cta *c)
 
 // ---- synchronisation hooks ----
 
+static void sync_all(struct vg_chk_warp *k)
+{
+    k->full_sync = k->vc[k->agent];
+    k->has_pair = false;
+}
+
 void vg_sync_barrier(struct vg_cta *cta, uint32_t arrived, uint32_t waiting)
 {
     const struct vg_chk_grid *g = cta->grid->chk;
@@ -127,13 +133,29 @@ void vg_sync_barrier(struct vg_cta *cta, uint32_t arrived, uint32_t waiting)
             vg_vc_acquire(w, &all);
         }
         vg_clock_tick(w);
-        struct vg_chk_warp *k = w->chk;
-        for (int l = 0; l < 32; l++) {
-            k->lane_sync[l] = k->vc[k->agent];
-        }
-        k->lane_sync_min = k->vc[k->agent];
+        sync_all(w->chk);
     }
     vg_vc_free(&all);
+}
+
+// Lanes that the launch gave this warp; what an exited lane did is not ordered by those who go on.
+static uint32_t born(const struct vg_warp *w)
+{
+    unsigned n = w->cta->grid->threads_per_cta - w->id * 32;
+    return n >= 32 ? 0xFFFFFFFFu : (1u << n) - 1;
+}
+
+static void need_pairs(struct vg_chk_warp *k)
+{
+    if (!k->pair) {
+        k->pair = vg_chk_alloc(32, sizeof(*k->pair));
+    }
+    if (!k->has_pair) {
+        for (unsigned i = 0; i < 32 * 32; i++) {
+            k->pair[i / 32][i % 32] = k->full_sync;
+        }
+        k->has_pair = true;
+    }
 }
 
 void vg_sync_warp(struct vg_warp *w, uint32_t lanes)
@@ -143,14 +165,35 @@ void vg_sync_warp(struct vg_warp *w, uint32_t lanes)
     }
     struct vg_chk_warp *k = w->chk;
     vg_clock_tick(w);
-    uint32_t now = k->vc[k->agent], least = now;
-    for (int l = 0; l < 32; l++) {
-        if (lanes >> l & 1) {
-            k->lane_sync[l] = now;
-        }
-        least = k->lane_sync[l] < least ? k->lane_sync[l] : least;
+    if ((lanes | ~born(w)) == 0xFFFFFFFFu) {
+        sync_all(k);
+        return;
     }
-    k->lane_sync_min = least;
+    need_pairs(k);
+    for (uint32_t a = lanes; a; a &= a - 1) {
+        for (uint32_t b = lanes; b; b &= b - 1) {
+            k->pair[__builtin_ctz(a)][__builtin_ctz(b)] = k->vc[k->agent];
+        }
+    }
+}
+
+void vg_sync_waited(struct vg_warp *w, uint32_t lanes)
+{
+    if (!w->cta->grid->chk->race) {
+        return;
+    }
+    struct vg_chk_warp *k = w->chk;
+    vg_clock_tick(w);
+    if ((lanes | ~born(w)) == 0xFFFFFFFFu) {
+        sync_all(k);
+        return;
+    }
+    need_pairs(k);
+    for (uint32_t a = lanes; a; a &= a - 1) {
+        for (unsigned b = 0; b < 32; b++) {
+            k->pair[__builtin_ctz(a)][b] = k->vc[k->agent];
+        }
+    }
 }
 
 static struct vg_vc *cluster_phase(struct vg_cta *cta, uint64_t phase)
@@ -424,6 +467,26 @@ static void report(struct who *a, uint32_t off, int lane, unsigned agent, int ot
             "%s shared memory offset 0x%x, %s by %s with no barrier between", now, off, did, name);
 }
 
+// What lane `by` (-1: several) of the own warp did at this clock is known to `lane` (-1: to every
+// lane).
+static bool lane_knows(const struct vg_chk_warp *k, int lane, int by, uint32_t clock)
+{
+    if (clock < k->full_sync) {
+        return true;
+    }
+    if (!k->has_pair) {
+        return false;
+    }
+    for (int l = lane < 0 ? 0 : lane; l < (lane < 0 ? 32 : lane + 1); l++) {
+        for (int b = by < 0 ? 0 : by; b < (by < 0 ? 32 : by + 1); b++) {
+            if (b != l && clock >= k->pair[l][b]) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 // Write record against the access by `lane` (-1: every lane).
 static inline void check_w(struct who *a, uint64_t rec, uint32_t off, int lane)
 {
@@ -434,10 +497,9 @@ static inline void check_w(struct who *a, uint64_t rec, uint32_t off, int lane)
     unsigned agent = (unsigned)(rec >> 16 & 0xFFFF);
     if (agent == a->agent) {
         int by = (int)(rec >> 8 & 0xFF);
-        const struct vg_chk_warp *k = a->w->chk;
-        uint32_t sync = lane < 0 ? k->lane_sync_min : k->lane_sync[lane];
-        if (by != lane && clock >= sync) {
-            report(a, off, lane, agent, by < 32 ? by : -1, "written");
+        by = by < 32 ? by : -1;
+        if ((by != lane || by < 0) && !lane_knows(a->w->chk, lane, by, clock)) {
+            report(a, off, lane, agent, by, "written");
         }
     } else if (clock > a->vc[agent]) {
         report(a, off, lane, agent, -1, "written");
@@ -452,10 +514,9 @@ static inline void check_r(struct who *a, unsigned agent, uint32_t rec, uint32_t
     }
     if (agent == a->agent) {
         int by = (int)(rec & VG_R_LANE);
-        const struct vg_chk_warp *k = a->w->chk;
-        uint32_t sync = lane < 0 ? k->lane_sync_min : k->lane_sync[lane];
-        if (((rec & VG_R_MULTI) || by != lane) && clock >= sync) {
-            report(a, off, lane, agent, rec & VG_R_MULTI ? -1 : by, "read");
+        by = rec & VG_R_MULTI ? -1 : by;
+        if ((by != lane || by < 0) && !lane_knows(a->w->chk, lane, by, clock)) {
+            report(a, off, lane, agent, by, "read");
         }
     } else if (clock > a->vc[agent]) {
         report(a, off, lane, agent, -1, "read");
@@ -621,7 +682,7 @@ static bool row_written_fine(const struct who *a, uint32_t word0, unsigned n)
             }
             uint32_t clock = (uint32_t)(key >> 16);
             unsigned agent = (unsigned)(key & 0xFFFF);
-            if (agent == a->agent ? clock >= a->w->chk->lane_sync_min : clock > a->vc[agent]) {
+            if (agent == a->agent ? clock >= a->w->chk->full_sync : clock > a->vc[agent]) {
                 return false;
             }
             known = key;
@@ -653,7 +714,7 @@ static bool row_read_fine(const struct who *a, uint32_t word0, unsigned n)
             return false;
         }
         uint32_t clock = top >> 8;
-        if (v == a->agent ? clock >= a->w->chk->lane_sync_min : clock > a->vc[v]) {
+        if (v == a->agent ? clock >= a->w->chk->full_sync : clock > a->vc[v]) {
             return false;
         }
     }
@@ -786,12 +847,13 @@ void vg_race_range_check_write(struct vg_warp *w, struct vg_cta *target, uint32_
     }
 }
 
-void vg_race_async_write(struct vg_chk_cta *c, uint32_t off, uint32_t bytes, uint32_t clock)
+void vg_race_async_write(struct vg_chk_cta *c, uint32_t off, uint32_t bytes, uint32_t clock,
+                         bool async_proxy)
 {
     if (!c->grid->race || bytes == 0) {
         return;
     }
-    uint64_t rec = w_record(clock, c->async_agent, 63, VG_W_ASYNC);
+    uint64_t rec = w_record(clock, c->async_agent, 63, async_proxy ? VG_W_ASYNC : 0);
     for (uint32_t i = off / 4; i < (off + bytes + 3) / 4; i++) {
         c->wrec[i] = rec;
     }
