@@ -27,6 +27,14 @@ static int op_shfl(struct vg_warp *w, const struct vg_op *op, uint32_t m)
     const uint32_t *pb = vg_r(w, op->b), *pc = vg_r(w, op->c);
     uint32_t *d = vg_r(w, op->d), ok = 0;
     memcpy(a, vg_r(w, op->a), sizeof(a));
+    if (m == ~0u && op->imm == SHFL_BFLY && op->flags) { // b and c are constants, the whole warp
+        unsigned x = pb[0] & 31;
+        for (unsigned l = 0; l < 32; l++) {
+            d[l] = a[l ^ x];
+        }
+        w->p[op->e] = ~0u;
+        return VG_STEP_DONE;
+    }
     for (uint32_t k = m; k; k &= k - 1) {
         unsigned l = vg_first(k), b = pb[l] & 31, clamp = pc[l] & 31, seg = pc[l] >> 8 & 31;
         unsigned max = (l & seg) | (clamp & ~seg), from = l;
@@ -215,6 +223,8 @@ static void decode_shfl(struct vg_dec *dc)
     op->c = r[3];
     op->e = q;
     op->imm = one_of(in, modes, 4);
+    op->flags = in->op[2].kind == PTX_O_INT && in->op[3].kind == PTX_O_INT &&
+                (in->op[3].imm & 0x1f1f) == 31;
 }
 
 static void decode_vote(struct vg_dec *dc)

@@ -21,6 +21,7 @@ struct vg_chk_cta;  // V3
 struct vg_chk_grid; // V3
 struct vg_async;    // V3: transfers in flight, mbarriers
 struct vg_program;
+struct vg_rows;
 struct vg_launch;
 
 enum { VG_SMEM_BASE = 0x400, VG_MAX_WARPS = 32, VG_MAX_CLUSTER = 16, VG_BARRIERS = 16 };
@@ -73,7 +74,8 @@ struct vg_grid {
     uint32_t param_stride, local_stride; // bytes per lane
     const uint8_t *params;               // kernel parameters
     uint64_t params_addr;                // their generic address, 0: not in device memory
-    uint64_t workspace; // of cooperative groups, 0: no cooperative launch
+    uint64_t workspace;                  // of cooperative groups, 0: no cooperative launch
+    const struct vg_rows *rows;
     struct vg_chk_grid *chk;
     bool fault; // some thread faulted: everybody stops (atomic accesses)
 };

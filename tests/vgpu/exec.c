@@ -133,24 +133,23 @@ static bool choose(struct vg_warp *w)
             k &= k - 1;
         }
         best = vg_first(k);
-    } else {
-        for (uint32_t k = may & (may - 1); k; k &= k - 1) {
-            unsigned l = vg_first(k);
-            if (w->lane_pc[l] < w->lane_pc[best] ||
-                (w->lane_pc[l] == w->lane_pc[best] && w->lane_depth[l] > w->lane_depth[best])) {
-                best = l;
-            }
+    } else { // lowest pc first, then the deepest call
+        uint64_t least = UINT64_MAX;
+        for (unsigned l = 0; l < 32; l++) {
+            uint64_t key = (uint64_t)w->lane_pc[l] << 32 | (~w->lane_depth[l] << 5) | l;
+            key = may >> l & 1 ? key : UINT64_MAX;
+            least = key < least ? key : least;
         }
+        best = (unsigned)(least & 31);
     }
     uint32_t pc = w->lane_pc[best], depth = w->lane_depth[best], group = 0, limit = UINT32_MAX;
-    for (uint32_t k = w->live; k; k &= k - 1) {
-        unsigned l = vg_first(k);
-        if (w->lane_pc[l] == pc && w->lane_depth[l] == depth) {
-            group |= 1u << l;
-        } else if (w->lane_pc[l] > pc && w->lane_pc[l] < limit) {
-            limit = w->lane_pc[l];
-        }
+    for (unsigned l = 0; l < 32; l++) {
+        uint32_t at = w->lane_pc[l];
+        group |= (uint32_t)(at == pc && w->lane_depth[l] == depth) << l;
+        at = (w->live >> l & 1) && at > pc ? at : UINT32_MAX;
+        limit = at < limit ? at : limit;
     }
+    group &= w->live;
     w->active = group;
     w->blocked &= ~group;
     w->pc = pc;

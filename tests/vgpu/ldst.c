@@ -7,6 +7,7 @@
 #include "count.h"
 #include "dec.h"
 #include "exec.h"
+#include "rows.h"
 
 // op->flags
 enum {
@@ -37,9 +38,70 @@ static inline uint64_t narrow(const uint8_t *p, unsigned bytes, bool is_signed)
     return is_signed ? (uint64_t)((int64_t)(v << shift) >> shift) : v;
 }
 
+// The whole warp reads memory that follows lane by lane, or all lanes read the same place.
+static bool load_line(struct vg_warp *w, const struct vg_op *op, const uint64_t host[32])
+{
+    const struct vg_rows *k = w->cta->grid->rows;
+    unsigned n = op->n_x, bytes = op->bytes;
+    bool wide = op->flags & F_WIDE_REG;
+    if (bytes == 4 && !wide && n != 8) {
+        uint32_t *d[4] = {0};
+        for (unsigned i = 0; i < n; i++) {
+            d[i] = vg_r(w, op->x[i]);
+        }
+        if (k->in_line(host, 4ull * n)) {
+            k->load32(d, n, at(host[0]));
+            return true;
+        }
+        if (k->in_line(host, 0)) {
+            for (unsigned i = 0; i < n; i++) {
+                uint32_t v;
+                memcpy(&v, at(host[0] + 4ull * i), 4);
+                for (int l = 0; l < 32; l++) {
+                    d[i][l] = v;
+                }
+            }
+            return true;
+        }
+    } else if (bytes == 8 && n <= 2 && k->in_line(host, 8ull * n)) {
+        uint64_t *d[2] = {vg_d(w, op->x[0]), vg_d(w, op->x[n - 1])};
+        k->load64(d, n, at(host[0]));
+        return true;
+    } else if (bytes == 2 && n == 1 && !wide && !(op->flags & F_SIGNED) && k->in_line(host, 2)) {
+        k->load16(vg_r(w, op->x[0]), at(host[0]));
+        return true;
+    }
+    return false;
+}
+
+static bool store_line(const struct vg_warp *w, const struct vg_op *op, const uint64_t host[32])
+{
+    const struct vg_rows *k = w->cta->grid->rows;
+    unsigned n = op->n_x, bytes = op->bytes;
+    bool wide = op->flags & F_WIDE_REG;
+    uint8_t *to = (uint8_t *)(uintptr_t)host[0];
+    if (bytes == 4 && !wide && n != 8 && k->in_line(host, 4ull * n)) {
+        const uint32_t *s[4] = {0};
+        for (unsigned i = 0; i < n; i++) {
+            s[i] = vg_r(w, op->x[i]);
+        }
+        k->store32(to, n, s);
+        return true;
+    }
+    if (bytes == 8 && n <= 2 && k->in_line(host, 8ull * n)) {
+        const uint64_t *s[2] = {vg_d(w, op->x[0]), vg_d(w, op->x[n - 1])};
+        k->store64(to, n, s);
+        return true;
+    }
+    return false;
+}
+
 static void load_rows(struct vg_warp *w, const struct vg_op *op, const uint64_t host[32],
                       uint32_t m)
 {
+    if (m == ~0u && load_line(w, op, host)) {
+        return;
+    }
     for (unsigned i = 0; i < op->n_x; i++) {
         uint64_t skip = (uint64_t)i * op->bytes;
         if (op->bytes == 4 && !(op->flags & F_WIDE_REG)) {
@@ -81,6 +143,9 @@ static void load_rows(struct vg_warp *w, const struct vg_op *op, const uint64_t 
 static void store_rows(const struct vg_warp *w, const struct vg_op *op, const uint64_t host[32],
                        uint32_t m)
 {
+    if (m == ~0u && store_line(w, op, host)) {
+        return;
+    }
     for (unsigned i = 0; i < op->n_x; i++) {
         uint64_t skip = (uint64_t)i * op->bytes;
         bool wide = op->flags & F_WIDE_REG;

@@ -182,6 +182,13 @@ static uint64_t sreg_value(const struct vg_warp *w, uint64_t id, unsigned l)
 static int op_sreg_r(struct vg_warp *w, const struct vg_op *op, uint32_t m)
 {
     uint32_t *d = vg_r(w, op->d);
+    if (m == ~0u && op->imm >= SR_NTID && op->imm < SR_LANEID) { // one value for all lanes
+        uint32_t v = (uint32_t)sreg_value(w, op->imm, 0);
+        for (int l = 0; l < 32; l++) {
+            d[l] = v;
+        }
+        return VG_STEP_DONE;
+    }
     for (; m; m &= m - 1) {
         unsigned l = vg_first(m);
         d[l] = (uint32_t)sreg_value(w, op->imm, l);

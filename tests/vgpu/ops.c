@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rows.h"
+
 #define TABLES(X) X(int) X(pred) X(f32) X(half) X(cvt)
 #define DECLARE(t) extern const struct vg_alu vg_alu_##t##_base[];
 TABLES(DECLARE)
@@ -13,6 +15,12 @@ TABLES(DECLARE)
 #define DECLARE3(t) extern const struct vg_alu vg_alu_##t##_v3[], vg_alu_##t##_v4[];
 TABLES(DECLARE3)
 #endif
+
+extern const struct vg_rows vg_rows_base;
+#if defined(__x86_64__)
+extern const struct vg_rows vg_rows_v3, vg_rows_v4;
+#endif
+static const struct vg_rows *rows;
 
 enum { SLOTS = 2048, MAX_ROWS = 1500 };
 static const struct vg_alu *slot[SLOTS];
@@ -55,16 +63,25 @@ static void fill(void)
     if (v4) {
 #define ADD4(t) ADD(t, v4)
         TABLES(ADD4)
+        rows = &vg_rows_v4;
         return;
     }
     if (v3) {
 #define ADD3(t) ADD(t, v3)
         TABLES(ADD3)
+        rows = &vg_rows_v3;
         return;
     }
 #endif
 #define ADD0(t) ADD(t, base)
     TABLES(ADD0)
+    rows = &vg_rows_base;
+}
+
+const struct vg_rows *vg_rows(void)
+{
+    pthread_once(&once, fill);
+    return rows;
 }
 
 const struct vg_alu *vg_alu_find(const char *key)

@@ -36,6 +36,7 @@ struct fixup {
 struct list { // growing array of T
     void *data;
     uint32_t n, max;
+    bool local; // grows in the arena: a parse that fails leaves nothing behind
 };
 
 struct parser {
@@ -69,8 +70,11 @@ __attribute__((format(printf, 3, 4), noreturn)) static void fail(struct parser *
 static void *push(struct parser *p, struct list *l, size_t size)
 {
     if (l->n == l->max) {
-        uint32_t max = l->max ? l->max * 2 : 64;
-        void *data = realloc(l->data, max * size);
+        uint32_t max = l->max ? l->max * 2 : l->local ? 8 : 64;
+        void *data = l->local ? ptx_arena_get(p->arena, max * size) : realloc(l->data, max * size);
+        if (l->local && l->n) {
+            memcpy(data, l->data, l->n * size);
+        }
         if (!data) {
             fail(p, p->t.line, "out of memory");
         }
@@ -379,12 +383,11 @@ static struct ptx_var *parse_vars(struct parser *p, enum ptx_space space, bool i
             if (open) {
                 fail(p, p->t.line, "initial values need a size: %.100s", v->name);
             }
-            struct init in = {.p = p, .v = v, .elem = size};
+            struct init in = {.p = p, .v = v, .elem = size, .relocs = {.local = true}};
             v->init = ptx_arena_get(p->arena, v->bytes);
             init_list(&in, 0);
             v->n_relocs = in.relocs.n;
             v->relocs = settle(p, &in.relocs, sizeof(struct ptx_reloc));
-            free(in.relocs.data);
         }
         // A second declaration of a module variable (extern, then the definition) is the same one.
         struct sym *old = p->scope == 0 ? find(p, v->name) : NULL;
@@ -447,7 +450,7 @@ static void parse_operand(struct parser *p, struct ptx_operand *o, unsigned dept
 
 static struct ptx_operand *operand_list(struct parser *p, char close, uint32_t *n, unsigned depth)
 {
-    struct list l = {0};
+    struct list l = {.local = true};
     while (!take(p, close)) {
         struct ptx_operand o;
         parse_operand(p, &o, depth + 1);
@@ -458,7 +461,6 @@ static struct ptx_operand *operand_list(struct parser *p, char close, uint32_t *
     }
     *n = l.n;
     void *data = settle(p, &l, sizeof(struct ptx_operand));
-    free(l.data);
     return data;
 }
 
@@ -680,7 +682,7 @@ static void parse_table(struct parser *p, const char *name)
     struct sym *s = define(p, name, SYM_TABLE);
     s->index = p->tables.n;
     struct ptx_table t = {.name = name, .is_prototype = prototype};
-    struct list names = {0};
+    struct list names = {.local = true};
     while (!take(p, ';')) {
         if (p->t.kind == PTX_T_END) {
             fail(p, p->t.line, "%.60s does not end", name);
@@ -704,7 +706,6 @@ static void parse_table(struct parser *p, const char *name)
             fx->entry = i;
         }
     }
-    free(names.data);
     *(struct ptx_table *)push(p, &p->tables, sizeof(t)) = t;
 }
 
@@ -860,7 +861,7 @@ static void triple(struct parser *p, uint32_t v[3])
 static void parse_func(struct parser *p, bool entry)
 {
     struct ptx_func *f = ptx_arena_get(p->arena, sizeof(*f));
-    struct list params = {0}, rets = {0};
+    struct list params = {.local = true}, rets = {.local = true};
     f->is_entry = entry;
     f->ptx_line = p->t.line;
     next(p);
@@ -882,8 +883,6 @@ static void parse_func(struct parser *p, bool entry)
     f->param = settle(p, &params, sizeof(struct ptx_var *));
     f->n_ret = rets.n;
     f->ret = settle(p, &rets, sizeof(struct ptx_var *));
-    free(params.data);
-    free(rets.data);
     while (p->t.kind == PTX_T_DOT) {
         const char *s = p->t.text;
         next(p);

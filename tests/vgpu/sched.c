@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "exec.h"
+#include "rows.h"
 #include "run.h"
 #include "slot.h"
 
@@ -391,7 +392,7 @@ enum vg_result vg_launch_run(const struct vg_launch *l, struct vg_launch_stats *
     if (!p) {
         return VG_UNSUPPORTED;
     }
-    struct vg_grid g = {.launch = l, .program = p, .params = l->params};
+    struct vg_grid g = {.launch = l, .program = p, .params = l->params, .rows = vg_rows()};
     if (!set_shape(&g, l, stats->err, sizeof(stats->err))) {
         return VG_BAD_LAUNCH;
     }

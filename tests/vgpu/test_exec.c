@@ -108,6 +108,7 @@ Test(vgpu_front, unsupported_instruction_is_named_with_its_line_at_launch)
     enum vg_result r = vgt_try(m, "k", (struct vgt_run){.block = 1}, &p, 8, err);
     cr_assert(r == VG_UNSUPPORTED, "%d", r);
     cr_assert(strstr(err, "PTX line 11") && strstr(err, "tex.2d.v4"), "%s", err);
+    vg_module_free(m);
 }
 
 Test(vgpu_front, launches_that_do_not_fit_are_refused)
@@ -120,6 +121,7 @@ Test(vgpu_front, launches_that_do_not_fit_are_refused)
     cr_assert(vgt_try(m, "k", (struct vgt_run){.grid = 3, .cluster = 2}, &p, 8, err) ==
               VG_BAD_LAUNCH);
     cr_assert(vgt_try(m, "k", (struct vgt_run){.block = 1}, &p, 4, err) == VG_BAD_LAUNCH);
+    vg_module_free(m);
 }
 
 // ---- memory ----
@@ -513,4 +515,5 @@ Test(vgpu_exec, threads_do_not_change_results_or_counts)
     }
     cr_assert(memcmp(one, two, sizeof(one)) == 0 && ops[0] == ops[1], "%llu and %llu instructions",
               (unsigned long long)ops[0], (unsigned long long)ops[1]);
+    vg_module_free(m);
 }

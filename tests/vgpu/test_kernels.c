@@ -25,9 +25,11 @@ static bool next_run(struct run *r, unsigned i)
         vgt_open();
     }
     if (i >= 2 * SEEDS) {
+        vg_module_free(r->m);
         return false;
     }
     if (i % SEEDS == 0) {
+        vg_module_free(r->m);
         char path[512];
         r->arch = archs[i / SEEDS];
         snprintf(path, sizeof(path), "%s/basic%s.ptx", VGT_KERNELS, r->arch);
@@ -412,7 +414,8 @@ Test(vgpu_kernels, atomics_of_every_width)
     EACH_RUN(r)
     {
         if (strcmp(r.arch, "80") == 0) {
-            // cuda_bf16.hpp reads the word plainly before its compare-and-swap loop: a race by the book
+            // cuda_bf16.hpp reads the word plainly before its compare-and-swap loop: a race by the
+            // book
             r.checks &= ~(unsigned)VG_CHECK_RACE;
         }
         float f = 0;
