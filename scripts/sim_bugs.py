@@ -6,7 +6,8 @@
     sim_bugs.py apply BUG DIR      write the edited copies of the files BUG changes below DIR
     sim_bugs.py twin [BUG ...]     build the scheduler's slow-twin test with each bug: it must fail
 
-A .bug file: first line `# one sentence: what the bug is`, then one or more edits:
+A .bug file: first line `# one sentence: what the bug is`, then, where the simulation cannot see it, a
+line `# twin only: why`, then one or more edits:
 
     file: csrc/engine/sched.c
     --- old
@@ -54,7 +55,7 @@ def parse(path):
             old.append(line)
         elif state == "new":
             new.append(line)
-        elif line.strip():
+        elif line.strip() and not line.startswith("# twin only: "):
             raise Wrong(f"{path.name}:{number}: not expected here: {line}")
     if state or not edits:
         raise Wrong(f"{path.name}: an edit without its end, or no edit")

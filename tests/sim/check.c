@@ -30,6 +30,10 @@ void sim_check(struct sim *s)
                   p.n_pages);
     }
     oct_sched_check(s->fake.e->core.sched);
+    if (s->fake.e->core.mail.n_waiting > s->options.max_waiting) {
+        sim_wrong(s, "%d requests wait, %d may", s->fake.e->core.mail.n_waiting,
+                  s->options.max_waiting);
+    }
 }
 
 void sim_note_queue(struct sim *s, struct sim_queue *q)
@@ -46,26 +50,49 @@ void sim_note_queue(struct sim *s, struct sim_queue *q)
     }
 }
 
-/* Nobody who waited may see one of larger rank let in before. */
+static bool ran_before(const struct sim *s, uint64_t id)
+{
+    for (int i = 0; i < s->n_last_running; i++) {
+        if (s->last_running[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool waited_before(const struct sim_queue *before, uint64_t id)
+{
+    for (int i = 0; i < before->n; i++) {
+        if (before->id[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Who waits now (w) while r runs, though w has the better rank: w waited and r was let in before
+ * it; or w ran and had to give way though r, which may be preempted too, goes on. */
+static void check_pair(const struct sim *s, const struct sim_queue *before, const struct oct_seq *w,
+                       const struct oct_seq *r)
+{
+    if (w->state != OCT_SEQ_WAITING || r->state != OCT_SEQ_RUNNING || w->rank > r->rank) {
+        return;
+    }
+    if (waited_before(before, w->id) && !ran_before(s, r->id)) {
+        sim_wrong(s, "request %llu was let in before %llu, which has the better rank",
+                  (unsigned long long)r->id, (unsigned long long)w->id);
+    }
+    if (ran_before(s, w->id) && !r->pinned) {
+        sim_wrong(s, "request %llu gave way while %llu, of worse rank, goes on",
+                  (unsigned long long)w->id, (unsigned long long)r->id);
+    }
+}
+
 void sim_check_order(struct sim *s, const struct sim_queue *before)
 {
     for (const struct oct_req *r = s->fake.e->core.live; r; r = r->live_next) {
-        bool ran = r->seq.state != OCT_SEQ_RUNNING;
-        for (int i = 0; i < s->n_last_running; i++) {
-            ran = ran || s->last_running[i] == r->seq.id;
-        }
-        if (ran) {
-            continue;
-        }
         for (const struct oct_req *w = s->fake.e->core.live; w; w = w->live_next) {
-            bool waited = false;
-            for (int i = 0; i < before->n; i++) {
-                waited = waited || before->id[i] == w->seq.id;
-            }
-            if (waited && w->seq.state == OCT_SEQ_WAITING && w->seq.rank < r->seq.rank) {
-                sim_wrong(s, "request %llu was let in before %llu, which has the better rank",
-                          (unsigned long long)r->seq.id, (unsigned long long)w->seq.id);
-            }
+            check_pair(s, before, &w->seq, &r->seq);
         }
     }
 }

@@ -24,8 +24,8 @@ static void plan_client(struct sim *s, struct sim_client *c)
 {
     const int32_t room = s->options.max_model_len;
     *c = (struct sim_client){.stop_token = -1, .cancels_in_callback = -1};
-    c->n_prompt = pick_length(s, room - 1);
-    c->max_tokens = pick_length(s, room - c->n_prompt);
+    c->n_prompt = pick_length(s, s->pressed ? room / 2 : room - 1);
+    c->max_tokens = s->pressed ? room - c->n_prompt : pick_length(s, room - c->n_prompt);
     const uint32_t base = sim_draw(s, 3);
     const int32_t shared = (int32_t)sim_draw(s, (uint32_t)c->n_prompt + 1);
     for (int32_t i = 0; i < c->n_prompt; i++) {
@@ -43,7 +43,7 @@ static void plan_client(struct sim *s, struct sim_client *c)
     }
     fake_answer(&s->options, c->prompt, c->n_prompt, c->oracle, c->max_tokens);
     c->n_oracle = c->max_tokens;
-    if (sim_chance(s, 25)) {
+    if (sim_chance(s, s->pressed ? 5 : 25)) {
         c->stop_token = c->oracle[sim_draw(s, (uint32_t)c->max_tokens)];
     }
     c->priority = sim_chance(s, 30) ? (int32_t)sim_draw(s, 17) - 8 : 0;
@@ -125,7 +125,8 @@ void sim_submit(struct sim *s)
         return;
     }
     c->accepted = true;
-    c->order = ++s->n_accepted;
+    c->accepted_at = s->n_events;
+    s->n_accepted++;
     s->n_live++;
     if (s->verbose) {
         printf("%8lld submit %llu: prompt %d, at most %d, priority %d, salt %d\n",
@@ -184,7 +185,8 @@ static void check_cached(struct sim *s, struct sim_client *c, int32_t n_cached)
     int32_t most = 0;
     for (int i = 0; i < s->n_clients; i++) {
         const struct sim_client *o = &s->client[i];
-        if (o != c && o->accepted && o->salt == c->salt) {
+        const bool forgotten = o->distrusted && o->ended_at < c->accepted_at;
+        if (o != c && o->accepted && o->salt == c->salt && !forgotten) {
             const int32_t n = common(c, o);
             most = n > most ? n : most;
         }
@@ -247,7 +249,7 @@ static void check_end(struct sim *s, struct sim_client *c, const struct oct_even
              : ev->status == OCT_E_NUMERIC
                  ? s->options.nan_first_token && c->prompt[0] == s->options.nan_first_token
              : ev->status == OCT_E_ARG ? c->token_mask_gives_up && c->n_got >= c->gives_up_after
-                                       : ev->status == OCT_E_MEM && s->faults_armed;
+                                       : false;
         break;
     case OCT_FINISH_NONE:
         break;
@@ -277,6 +279,8 @@ void sim_event(void *user, const struct oct_event *ev)
     if (ev->finish != OCT_FINISH_NONE) {
         check_end(s, c, ev);
         c->ended = true;
+        c->ended_at = s->n_events;
+        c->distrusted = ev->status == OCT_E_NUMERIC;
         s->n_live--;
     }
     if (s->verbose) {

@@ -11,6 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef SIM_SEEDS
+#define SIM_SEEDS 2000
+#endif
+
 /* ---- chance and time ---- */
 
 uint32_t sim_draw(struct sim *s, uint32_t limit)
@@ -48,7 +52,7 @@ void sim_wrong(const struct sim *s, const char *fmt, ...)
     (void)fprintf(stderr, "seed %llu, %lld us, %llu steps: ", (unsigned long long)s->seed,
                   (long long)s->now_us, (unsigned long long)s->n_steps);
     (void)vfprintf(stderr, fmt, ap);
-    (void)fprintf(stderr, "\nrepeat: octavo_sim --seed %llu --verbose\n",
+    (void)fprintf(stderr, "\nrepeat: test_sim --seed %llu --verbose\n",
                   (unsigned long long)s->seed);
     va_end(ap);
     _exit(1);
@@ -78,9 +82,14 @@ static void plan_world(struct sim *s)
         o->windows[g] = sim_chance(s, 50) ? 0 : draw_window(s);
     }
     o->max_model_len = K_PAGE_TOKENS + (int32_t)sim_draw(s, 6 * K_PAGE_TOKENS);
+    s->pressed = sim_chance(s, 30);
     const int32_t least = o->n_groups * blocks_for(o->max_model_len);
-    o->n_pages = least + (int32_t)sim_draw(s, sim_chance(s, 50) ? 4 : (uint32_t)(4 * least));
+    o->n_pages =
+        least + (int32_t)sim_draw(s, s->pressed || sim_chance(s, 50) ? 4 : (uint32_t)(4 * least));
     o->max_num_seqs = 1 + (int32_t)sim_draw(s, 8);
+    if (s->pressed) {
+        o->max_num_seqs = 2 + (int32_t)sim_draw(s, 12);
+    }
     o->max_num_batched_tokens =
         o->max_num_seqs + (int32_t)sim_draw(s, sim_chance(s, 30) ? 4 : 3 * K_PAGE_TOKENS);
     o->max_waiting = sim_chance(s, 20) ? 1 + (int32_t)sim_draw(s, 4) : 1000;
@@ -111,6 +120,7 @@ static void step(struct sim *s)
     struct sim_queue queue;
     size_t n_active;
     sim_note_queue(s, &queue);
+    s->events_before = s->n_events + 1; /* who was accepted before this step */
     advance_clock(s, 1000 + sim_draw(s, 2000));
     const oct_status st = oct_engine_step(s->fake.e, &n_active);
     s->n_steps++;
@@ -126,6 +136,13 @@ static void step(struct sim *s)
         sim_wrong(s, "%zu active, %d live", n_active, s->n_live);
     }
     sim_check_order(s, &queue);
+    for (int i = 0; i < s->n_clients; i++) {
+        const struct sim_client *c = &s->client[i];
+        if (c->accepted && !c->ended && c->deadline_us > 0 && c->deadline_us <= s->now_us &&
+            c->accepted_at < s->events_before) {
+            sim_wrong(s, "request %llu lives on after its deadline", (unsigned long long)c->id);
+        }
+    }
 }
 
 static void one_event(struct sim *s)
@@ -176,7 +193,7 @@ static void on_signal(int sig)
 {
     char text[96];
     const int n =
-        snprintf(text, sizeof text, "signal %d in seed %llu\nrepeat: octavo_sim --seed %llu\n", sig,
+        snprintf(text, sizeof text, "signal %d in seed %llu\nrepeat: test_sim --seed %llu\n", sig,
                  current ? (unsigned long long)current->seed : 0,
                  current ? (unsigned long long)current->seed : 0);
     const ssize_t ignored = write(2, text, (size_t)n);
@@ -260,7 +277,7 @@ static uint64_t number(const char *text)
 
 int main(int argc, char **argv)
 {
-    uint64_t first = 1, n = 1000;
+    uint64_t first = 1, n = SIM_SEEDS;
     bool verbose = false;
     struct sim_totals t = {0};
     for (int i = 1; i < argc; i++) {
@@ -275,7 +292,7 @@ int main(int argc, char **argv)
             first = number(argv[++i]);
         } else {
             (void)fprintf(stderr,
-                          "octavo_sim [--first N] [--seeds N] | --seed N [--verbose]\n"
+                          "test_sim [--first N] [--seeds N] | --seed N [--verbose]\n"
                           "Runs the engine through so many simulated lives; ends with 1 at the "
                           "first that goes wrong.\n");
             return 2;

@@ -31,9 +31,10 @@ struct sim_client {
     int32_t priority, salt;         /* salt 0: none */
     int64_t deadline_us;            /* on the simulated clock; 0: none */
     int32_t n_cached;
-    bool prefix_known;           /* n_cached was told */
-    uint64_t order;              /* of acceptance */
-    int32_t cancels_in_callback; /* index of a client to cancel with the next event; -1: none */
+    bool prefix_known;              /* n_cached was told */
+    bool distrusted;                /* ended because its values were not numbers */
+    uint64_t accepted_at, ended_at; /* event numbers */
+    int32_t cancels_in_callback;    /* index of a client to cancel with the next event; -1: none */
     bool submits_in_callback;
 };
 
@@ -50,8 +51,9 @@ struct sim {
     int32_t base[3][SIM_MAX_TOKENS]; /* prompts begin with parts of these */
     bool dead;                       /* the device failed */
     bool closing;
-    bool faults_armed; /* allocations may fail now */
+    bool pressed; /* few pages, long answers */
     uint64_t n_accepted, n_refused, n_steps, n_events;
+    uint64_t events_before;
     uint64_t n_stopped, n_length, n_cancelled, n_expired, n_failed;
     uint64_t last_running[SIM_MAX_CLIENTS];
     int n_last_running;
