@@ -77,3 +77,28 @@ if(OCT_CUBLASLT_INCLUDE)
     add_dependencies(test_vgpu_cublaslt vgpu_cublaslt)
     target_include_directories(test_vgpu_cublaslt SYSTEM PRIVATE ${OCT_CUBLASLT_INCLUDE})
 endif()
+
+# ---- kernels that nobody here wrote, compiled by nvcc ----
+if(OCT_NVCC)
+    set(VG_REAL_DIR ${CMAKE_CURRENT_BINARY_DIR}/real)
+    file(MAKE_DIRECTORY ${VG_REAL_DIR})
+    set(VG_ALL_PTX -gencode arch=compute_80,code=compute_80 -gencode arch=compute_90a,code=compute_90a)
+    set(real_outputs)
+    function(vg_real name)
+        add_custom_command(OUTPUT ${VG_REAL_DIR}/${name}.fatbin
+            COMMAND ${OCT_NVCC} -std=c++17 -lineinfo -fatbin ${ARGN}
+                    ${CMAKE_CURRENT_SOURCE_DIR}/real/${name}.cu -o ${VG_REAL_DIR}/${name}.fatbin
+            DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/real/${name}.cu
+            COMMENT "nvcc real/${name}.cu" VERBATIM)
+        set(real_outputs ${real_outputs} ${VG_REAL_DIR}/${name}.fatbin PARENT_SCOPE)
+    endfunction()
+    vg_real(cub ${VG_ALL_PTX})
+    vg_real(groups ${VG_ALL_PTX})
+    vg_real(libcu ${VG_ALL_PTX})
+    vg_real(wmma ${VG_ALL_PTX})
+    vg_real(cluster -gencode arch=compute_90a,code=compute_90a)
+    add_custom_target(vgpu_real DEPENDS ${real_outputs})
+    vg_cu_test(vgpu_real test_real.c)
+    add_dependencies(test_vgpu_real vgpu_real)
+    target_compile_definitions(test_vgpu_real PRIVATE VG_REAL_DIR="${VG_REAL_DIR}")
+endif()
