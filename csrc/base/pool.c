@@ -10,7 +10,7 @@
  * until nobody is inside, and may write the next loop. A worker that comes late finds the word
  * closed and was never waited for.
  *
- * Both sides wait by looking at the word for SPIN_NS and then sleep: a loop follows the last one
+ * Both sides wait by looking at the word for a while and then sleep: a loop follows the last one
  * within microseconds in a step, and on a busy machine the one we wait for may need our core. */
 #include "base/pool.h"
 
@@ -27,9 +27,10 @@
 #include <unistd.h>
 
 enum {
-    MAX_THREADS = 1024, /* fits the bits of the word */
-    SPIN_NS = 50000,
-    LOOKS = 32, /* between two readings of the clock */
+    MAX_THREADS = 1024,     /* fits the bits of the word */
+    WORKER_SPIN_NS = 50000, /* for the next loop: what lies between two of a step */
+    CALLER_SPIN_NS = 20000, /* for the last piece: longer, and its worker has lost its core */
+    LOOKS = 32,             /* between two readings of the clock */
     STACK_BYTES = 1 << 20,
     NAME_BYTES = 24, /* the kernel keeps 15: 9, a dash and 4 digits */
 };
@@ -87,12 +88,12 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* One look in a wait. False: it has lasted long enough. */
 struct spin {
-    int64_t until;
+    int64_t ns, until;
     int looks;
 };
 
+/* One look in a wait. False: it has lasted long enough. */
 static bool spin_on(struct spin *s)
 {
     relax();
@@ -100,7 +101,7 @@ static bool spin_on(struct spin *s)
         return true;
     }
     const int64_t now = now_ns();
-    s->until = s->until ? s->until : now + SPIN_NS;
+    s->until = s->until ? s->until : now + s->ns;
     return now < s->until;
 }
 
@@ -141,7 +142,7 @@ static void leave(struct oct_pool *p)
 static uint32_t await_loop(struct worker *w, uint32_t last)
 {
     struct oct_pool *p = w->pool;
-    struct spin spin = {0};
+    struct spin spin = {.ns = WORKER_SPIN_NS};
     for (;;) {
         const uint32_t word = atomic_load(&p->state);
         if (NUMBER_OF(word) != NUMBER_OF(last) || atomic_load(&p->stop)) {
@@ -157,7 +158,7 @@ static uint32_t await_loop(struct worker *w, uint32_t last)
             sleep_on(&w->asleep, 1);
         }
         atomic_store(&w->asleep, 0);
-        spin = (struct spin){0};
+        spin = (struct spin){.ns = WORKER_SPIN_NS};
     }
 }
 
@@ -185,7 +186,7 @@ static void rouse(struct worker *w)
 
 static void wait_until_empty(struct oct_pool *p)
 {
-    struct spin spin = {0};
+    struct spin spin = {.ns = CALLER_SPIN_NS};
     while (atomic_load_explicit(&p->state, memory_order_acquire) & INSIDE_MASK) {
         if (spin_on(&spin)) {
             continue;
@@ -195,7 +196,7 @@ static void wait_until_empty(struct oct_pool *p)
             sleep_on(&p->caller_asleep, 1);
         }
         atomic_store(&p->caller_asleep, 0);
-        spin = (struct spin){0};
+        spin = (struct spin){.ns = CALLER_SPIN_NS};
     }
 }
 

@@ -52,6 +52,7 @@ struct plan {
     const struct run *runs;
     int32_t most_rows, n_runs, n_splits;
     int threads;
+    int64_t piece; /* items that a thread takes at once */
     bool pairs;
     /* What the splits leave when they are done one by one: [run][key head][split][line][state]. */
     float *results;
@@ -70,6 +71,7 @@ static struct oct_attn_block block_of(const struct plan *p, int64_t item)
         .n_rows = run->n_rows,
         .head = (int32_t)(item % g),
         .pairs = p->pairs,
+        .next_head = p->piece > 1 && (int32_t)(item % g) + 1 < g,
     };
 }
 
@@ -147,7 +149,8 @@ oct_status oct_cpu_attn(struct oct_cpu *d, const struct k_attn_args *a)
         oct_pool_run(pool, p.threads, n_items * p.n_splits, 1, splits, &p);
         oct_pool_run(pool, p.threads, n_items, 1, merges, &p);
     } else {
-        oct_pool_run(pool, p.threads, n_items, 1, blocks, &p);
+        p.piece = p.n_runs >= 4 * p.threads ? g : 1;
+        oct_pool_run(pool, p.threads, n_items, p.piece, blocks, &p);
     }
     return OCT_OK;
 }

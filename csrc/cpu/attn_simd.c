@@ -154,15 +154,25 @@ VF_INLINE void transpose(vf r[VF])
 }
 #endif
 
+/* Pages lie anywhere, so the machine does not see the next tile coming: it is asked for early, and
+ * a little at a time, because only some twenty lines can be on their way at once. */
+VF_INLINE void fetch(const char *p, int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(p + i, 0, 2);
+    }
+}
+
 /* K of a tile to columns of keys. An "item" is what a column holds for one step of the product: an
  * fp32 number, or with pairs two bf16 (moved as if they were one fp32; no arithmetic touches it).
  */
-static void spread_keys(const struct work *w, const char *src)
+static void spread_keys(const struct work *w, const char *src, const char *next)
 {
     const bool pairs = w->b->pairs, widen = !pairs && w->a->kv.dtype == K_BF16;
     const int64_t row_bytes = w->dim * w->es, items = pairs ? w->dim / 2 : w->dim;
     const int64_t panel = (pairs ? (w->dim + 1) / 2 : w->dim) * (int64_t)TILE_COLS;
     for (int64_t key = 0; key < S; key += VF) {
+        fetch(next + key * row_bytes, VF * row_bytes);
         float *dst = w->k + key / TILE_COLS * panel + key % TILE_COLS;
         const char *rows = src + key * row_bytes;
         int64_t c = 0;
@@ -199,9 +209,14 @@ static void spread_keys(const struct work *w, const char *src)
     }
 }
 
-static void widen_values(const struct work *w, const char *src, int32_t lo, int32_t hi)
+static void widen_values(const struct work *w, const char *src, int32_t lo, int32_t hi,
+                         const char *next)
 {
+    const int64_t row_bytes = w->dim * w->es;
     for (int64_t j = lo; j < hi; j++) {
+        if (next) {
+            fetch(next + j * row_bytes, row_bytes);
+        }
         float *row = w->v + j * w->dim_up;
         vf_load_row(row, src + j * w->dim * w->es, w->dim, w->a->kv.dtype);
         memset(row + w->dim, 0, (size_t)(w->dim_up - w->dim) * sizeof(float));
@@ -322,18 +337,21 @@ static bool visible(const struct work *w, int32_t i, int32_t base, int32_t *lo, 
     return *lo < *hi && *lo<S && * hi> 0;
 }
 
-static const char *keys_of(const struct work *w, int32_t base)
+static const char *keys_of(const struct work *w, int32_t base, int32_t head)
 {
     return (const char *)oct_host_ptr(w->a->kv.pool) +
-           k_kv_tile(&w->a->kv, w->table[base / S], w->b->head) * w->es;
+           k_kv_tile(&w->a->kv, w->table[base / S], head) * w->es;
 }
 
-/* Pages lie anywhere, so the machine does not see the next tile coming: ask for it early. */
-static void fetch(const struct work *w, const char *tile)
+/* The keys that this thread will want after those of the tile at `base`; NULL: not known. */
+static const char *keys_after(const struct work *w, int32_t base)
 {
-    for (int64_t i = 0; i < S * w->dim * w->es; i += 64) {
-        __builtin_prefetch(tile + i, 0, 2);
+    int32_t lo, hi;
+    if (visible(w, w->b->n_rows - 1, base + S, &lo, &hi)) {
+        return keys_of(w, base + S, w->b->head);
     }
+    return w->b->next_head ? keys_of(w, first_key(w, w->positions[0]) / S * S, w->b->head + 1)
+                           : NULL;
 }
 
 static void do_tile(const struct work *w, int32_t base)
@@ -348,12 +366,9 @@ static void do_tile(const struct work *w, int32_t base)
     if (i0 == i1) {
         return; /* the page table may hold anything here */
     }
-    const char *keys = keys_of(w, base), *vals = keys + k_kv_v_offset(&w->a->kv) * w->es;
-    fetch(w, vals);
-    spread_keys(w, keys);
-    if (visible(w, w->b->n_rows - 1, base + S, &lo, &hi)) {
-        fetch(w, keys_of(w, base + S));
-    }
+    const char *keys = keys_of(w, base, w->b->head);
+    const char *vals = keys + k_kv_v_offset(&w->a->kv) * w->es;
+    spread_keys(w, keys, vals);
 
     const int32_t n = w->per_key, l0 = i0 * n, l1 = i1 * n;
     const int64_t panel_items = w->b->pairs ? (w->dim + 1) / 2 : w->dim;
@@ -382,7 +397,7 @@ static void do_tile(const struct work *w, int32_t base)
     for (int32_t l = l0; l < l1; l++) {
         weigh_line(w, l);
     }
-    widen_values(w, vals, all_lo, all_hi);
+    widen_values(w, vals, all_lo, all_hi, keys_after(w, base));
     for (int32_t i = i0; i < i1;) { /* rows that see the same keys go together */
         int32_t end = i + 1, lo2, hi2;
         (void)visible(w, i, base, &lo, &hi);

@@ -12,6 +12,7 @@ struct oct_attn_block {
     int32_t row0, n_rows; /* token rows of one sequence, in ascending position */
     int32_t head;         /* g */
     bool pairs;           /* the scores take bf16 two by two: K_BF16 and AVX512_BF16 */
+    bool next_head;       /* the same thread goes on with head + 1 */
 };
 
 /* The running result of one query head is OCT_ATTN_HEAD floats, then sum_j exp(s_j - max) * v_j. */

@@ -182,8 +182,8 @@ oct_status oct_cpu_gemm(struct oct_cpu *d, const struct k_gemm_args *a)
     const int32_t n_groups = (w->n_panels + group - 1) / group;
     const int64_t n_items = (int64_t)n_groups * n_blocks;
     const int threads = oct_cpu_threads(d, (int64_t)a->m * a->n * a->k / 8);
-    /* A streamed weight in one stretch for each thread; else pieces to whoever is free. */
-    const int64_t piece = n_blocks == 1 ? (n_items + threads - 1) / threads : 1;
+    /* A streamed weight in a few stretches for each thread; else pieces to whoever is free. */
+    const int64_t piece = n_blocks == 1 ? (n_items + 4 * threads - 1) / (4 * threads) : 1;
     struct product p = {d, a, w, n_blocks, group};
     oct_pool_run(d->dev.pool, threads, n_items, piece, pieces, &p);
     return OCT_OK;

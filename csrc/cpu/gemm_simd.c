@@ -89,7 +89,7 @@ void OCT_SIMD(oct_simd_gemm_block)(const struct k_gemm_args *a, const struct oct
     product_fn *const *products = w->dtype == K_F32 ? products_f32
                                   : widen           ? products_widen
                                                     : products_pairs;
-    float tile[TILE_ROWS * TILE_COLS];
+    VF_UNSET float tile[TILE_ROWS * TILE_COLS];
     for (int32_t row = row0; row < row1; row += TILE_ROWS) {
         const int mr = row1 - row < TILE_ROWS ? row1 - row : TILE_ROWS;
         const char *in =

@@ -14,6 +14,10 @@
 
 #define VF_INLINE static inline __attribute__((always_inline, unused))
 
+/* For an array that is written before it is read: the build fills locals with zeroes otherwise,
+ * which counts where a product of a few microseconds has a tile on the stack. */
+#define VF_UNSET __attribute__((uninitialized))
+
 /* Full unrolling of a short loop over registers. */
 #if defined(__clang__)
 #define VF_UNROLL _Pragma("clang loop unroll(full)")
