@@ -51,12 +51,12 @@ out=$("$tmp/static" 2>&1) || not_ok "the static program failed: $out"
 out=$(env -u LD_LIBRARY_PATH "$tmp/usr/bin/octavo" --version 2>&1) || not_ok "the installed program failed: $out"
 [[ $out == *"$version"* ]] || not_ok "octavo --version printed '$out'"
 
-# The example of docs/embedding.md: it builds as written there, and answers where the demo model is.
+# The example of docs/api.md: it builds as written there, and answers where the demo model is.
 # shellcheck disable=SC2046
 "$cc" -std=c11 -Wall -Wextra -Werror "$root/docs/example.c" -o "$tmp/example" $(pkg-config --cflags --libs octavo) \
     2> "$tmp/log" || not_ok "docs/example.c: $(grep -m1 -E 'error|undefined' "$tmp/log")"
-sed -n '/^```c$/,/^```$/p' "$root/docs/embedding.md" | sed '1d;$d' | cmp -s - "$root/docs/example.c" ||
-    not_ok "docs/embedding.md does not show docs/example.c"
+sed -n '/^```c$/,/^```$/p' "$root/docs/api.md" | sed '1d;$d' | cmp -s - "$root/docs/example.c" ||
+    not_ok "docs/api.md does not show docs/example.c"
 model=${OCTAVO_DEMO_MODEL:-${OCTAVO_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/octavo}/SmolLM2-135M-Instruct.Q4_1.gguf}
 if [[ -f $model ]]; then
     out=$(LD_LIBRARY_PATH=$lib "$tmp/example" "$model" "What is the capital of France?" 2>&1) ||

@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum {
-    TEXT_BYTES = 1024, /* more than one event's text: the longest piece and a held stop string */
+    TEXT_BYTES = 1024,   /* more than one event's text: the longest piece and a held stop string */
     SCRATCH_BYTES = 128, /* of one run of bytes that are not text yet */
     FIRST_REQUEST_SIZE = offsetof(struct oct_request, user) + sizeof(void *),
     FIRST_SAMPLING_SIZE = sizeof(struct oct_sampling), /* as published first */

@@ -321,8 +321,8 @@ Test(end, the_kth_allocation_of_open_and_submit_fails, .timeout = 300)
                 const oct_status st = open_and_answer(manual, &s, &submitted);
                 oct_fault_reset();
                 /* jansson cannot say what it lacked: then the tokenizer is malformed. */
-                cr_assert(st == OCT_OK || st == OCT_E_MEM || st == OCT_E_FORMAT, "k=%d: %s",
-                          (int)k, oct_last_error());
+                cr_assert(st == OCT_OK || st == OCT_E_MEM || st == OCT_E_FORMAT, "k=%d: %s", (int)k,
+                          oct_last_error());
                 cr_assert_eq(s.n_ends, submitted, "k=%d: a request was lost", (int)k);
                 cr_assert(st == OCT_OK || strlen(oct_last_error()) > 10, "k=%d", (int)k);
             }
