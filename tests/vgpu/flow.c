@@ -26,6 +26,9 @@ static bool writes_first(const struct ptx_inst *in)
             return false;
         }
     }
+    if (is(op, "wmma")) {
+        return !ptx_has(in, "store");
+    }
     if (is(op, "bar") || is(op, "barrier")) {
         return ptx_has(in, "red");
     }

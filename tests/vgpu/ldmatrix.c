@@ -209,5 +209,8 @@ enum vg_decoded vg_tensor_decode(struct vg_dec *dc, const struct ptx_inst *in, s
     if (strcmp(name, "wgmma") == 0) {
         return vg_wgmma_decode(dc, in, op);
     }
+    if (strcmp(name, "wmma") == 0) {
+        return vg_wmma_decode(dc, in, op);
+    }
     return VG_DEC_NOT_MINE;
 }

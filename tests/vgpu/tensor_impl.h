@@ -9,6 +9,7 @@
 
 enum vg_decoded vg_mma_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op);
 enum vg_decoded vg_matrix_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op);
+enum vg_decoded vg_wmma_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op);
 enum vg_decoded vg_wgmma_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op);
 
 // All 32 lanes are here; else a finding.

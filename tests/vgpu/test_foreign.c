@@ -173,3 +173,23 @@ Test(vgpu_foreign, cooperative_groups_collectives)
 {
     run("groups", ints, 512, 512, 0, judge_groups);
 }
+
+static void judge_wmma(const void *out)
+{
+    for (int i = 0; i < 256; i++) {
+        int sum = 0;
+        for (int k = 0; k < 32; k++) {
+            sum += ints[i / 16 * 32 + k] % 16 * (ints[511 - (i % 16 * 32 + k)] % 16);
+        }
+        float want[3] = {(float)sum * 0.25f * 2, (float)sum * 0.0625f * 2, (float)sum * 2}; // exact
+        for (int t = 0; t < 3; t++) {
+            float got = ((const float *)out)[256 * t + i];
+            cr_assert(got == want[t], "matrix %d [%d]: %g, %g expected", t, i, (double)got,
+                      (double)want[t]);
+        }
+    }
+}
+Test(vgpu_foreign, tiles_of_mma_h)
+{
+    run("wmma_tiles", ints, 2048, 3072, 0, judge_wmma);
+}

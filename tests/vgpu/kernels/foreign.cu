@@ -14,6 +14,7 @@
 #include <cuda/barrier>
 #include <cuda/functional>
 #include <cuda/pipeline>
+#include <mma.h>
 
 namespace cg = cooperative_groups;
 
@@ -127,4 +128,49 @@ extern "C" __global__ void groups(const int *in, int *out)
     cg::memcpy_async(cg::this_thread_block(), s, in, sizeof(s));
     cg::wait(cg::this_thread_block());
     out[threadIdx.x] = v + s[127 - threadIdx.x];
+}
+
+// 16x16 tiles through mma.h: f16 and bf16 with f32 sums, s8 with s32 sums.
+template <typename T, typename S>
+__device__ void tile(const T *a, const T *b, S *c)
+{
+    using namespace nvcuda::wmma;
+    fragment<matrix_a, 16, 16, 16, T, row_major> fa;
+    fragment<matrix_b, 16, 16, 16, T, col_major> fb;
+    fragment<accumulator, 16, 16, 16, S> fc;
+    fill_fragment(fc, S(0));
+    for (int i = 0; i < 2; i++) {
+        load_matrix_sync(fa, a + 16 * i, 32);
+        load_matrix_sync(fb, b + 16 * i, 32);
+        mma_sync(fc, fa, fb, fc);
+    }
+    for (int i = 0; i < fc.num_elements; i++) {
+        fc.x[i] = fc.x[i] * S(2);
+    }
+    store_matrix_sync(c, fc, 16, mem_row_major);
+}
+extern "C" __global__ void wmma_tiles(const int *in, float *out)
+{
+    __shared__ alignas(32) __half h[2][16 * 32];
+    __shared__ alignas(32) __nv_bfloat16 b[2][16 * 32];
+    __shared__ alignas(32) signed char s[2][16 * 32];
+    __shared__ alignas(32) int sum[256];
+    for (int i = threadIdx.x; i < 512; i += blockDim.x) {
+        int v = in[i] % 16;
+        h[0][i] = h[1][511 - i] = __float2half(v * 0.5f);
+        b[0][i] = b[1][511 - i] = __float2bfloat16(v * 0.25f);
+        s[0][i] = s[1][511 - i] = (signed char)v;
+    }
+    __syncthreads();
+    if (threadIdx.x < 32) {
+        tile(h[0], h[1], out);
+    } else if (threadIdx.x < 64) {
+        tile(b[0], b[1], out + 256);
+    } else if (threadIdx.x < 96) {
+        tile(s[0], s[1], sum);
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < 256; i += blockDim.x) {
+        out[512 + i] = (float)sum[i];
+    }
 }
