@@ -31,6 +31,7 @@ Test(driver, devices_report_as_the_chip_asked_for)
         setenv("VGPU_DEVICES", "3", 1);
         pid_t child = fork();
         if (child == 0) {
+            cu_is_child = true;
             cu_open();
             int v[5] = {0};
             bool ok = cu.cuInit(0) == CUDA_SUCCESS && cu.cuDeviceGetCount(&v[0]) == CUDA_SUCCESS;

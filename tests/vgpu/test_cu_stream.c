@@ -40,6 +40,7 @@ static int count_seeds(int (*body)(void), int code)
         setenv("VGPU_SEED", text, 1);
         pid_t child = fork();
         if (child == 0) {
+            cu_is_child = true;
             // Findings are expected in some bodies: keep them out of the log.
             if (freopen("/dev/null", "w", stderr) == NULL) {
                 _exit(99);

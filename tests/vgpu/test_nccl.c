@@ -425,6 +425,7 @@ static void two_processes(int die_at, int want[2])
     for (int r = 0; r < 2; r++) {
         child[r] = fork();
         if (child[r] == 0) {
+            cu_is_child = true;
             _exit(one_rank(id, r, die_at));
         }
     }

@@ -24,7 +24,7 @@ static CUfunction function(CUmodule m, const char *name)
 {
     CUfunction f = NULL;
     CUresult r = cu.cuModuleGetFunction(&f, m, name);
-    cr_assert_eq(r, CUDA_SUCCESS, "%s: %s", name, cu_name(r));
+    CHECK((r) == (CUDA_SUCCESS), "%s: %s", name, cu_name(r));
     return f;
 }
 
@@ -42,11 +42,12 @@ static void each_seed(void (*body)(void), const char *only_arch)
         setenv("VGPU_SEED", seed, 1);
         pid_t child = fork();
         if (child == 0) {
+            cu_is_child = true;
             cu_start();
             body();
             OK(cu.cuCtxSynchronize());
             cu_clean();
-            exit(0);
+            _exit(0);
         }
         int status = -1;
         waitpid(child, &status, 0);
@@ -94,13 +95,13 @@ static void cub(void)
         for (int i = 0; i < PER; i++) {
             sum += in[k * PER + i];
         }
-        cr_assert_eq(out[k], sum, "sum of block %d: %d, expected %d", k, out[k], sum);
+        CHECK((out[k]) == (sum), "sum of block %d: %d, expected %d", k, out[k], sum);
     }
     run2(function(m, "cub_scan"), BLOCKS, 128, a, b);
     OK(cu.cuMemcpyDtoH(out, b, COUNT * 4));
     for (int i = 0, sum = 0; i < COUNT; i++) {
         sum = i % PER == 0 ? 0 : sum;
-        cr_assert_eq(out[i], sum, "prefix %d: %d, expected %d", i, out[i], sum);
+        CHECK((out[i]) == (sum), "prefix %d: %d, expected %d", i, out[i], sum);
         sum += in[i];
     }
     run2(function(m, "cub_sort"), BLOCKS, 128, a, b);
@@ -111,7 +112,7 @@ static void cub(void)
             smaller += in[k] < out[i];
             equal += in[k] == out[i];
         }
-        cr_assert(i - at >= smaller && i - at < smaller + equal, "element %d is %d", i, out[i]);
+        CHECK(i - at >= smaller && i - at < smaller + equal, "element %d is %d", i, out[i]);
     }
     float f[128 * 2], most[8];
     for (int i = 0; i < 256; i++) {
@@ -125,7 +126,7 @@ static void cub(void)
         for (int i = 0; i < 32; i++) {
             want = f[k * 32 + i] > want ? f[k * 32 + i] : want;
         }
-        cr_assert_eq(most[k], want, "warp %d: %g, expected %g", k, (double)most[k], (double)want);
+        CHECK((most[k]) == (want), "warp %d: %g, expected %g", k, (double)most[k], (double)want);
     }
 }
 
@@ -147,23 +148,23 @@ static void groups(void)
     for (int i = 0; i < COUNT; i++) {
         sum += in[i];
     }
-    cr_assert_eq(out[0], sum, "%d, expected %d", out[0], sum);
+    CHECK((out[0]) == (sum), "%d, expected %d", out[0], sum);
     run2(function(m, "groups_scan"), 4, 256, a, b);
     OK(cu.cuMemcpyDtoH(out, b, 1024 * 4));
     for (int i = 0; i < 1024; i++) {
         sum = i % 16 == 0 ? in[i] : sum + in[i];
         odd += in[i] % 2;
-        cr_assert_eq(out[i], sum, "prefix %d: %d, expected %d", i, out[i], sum);
+        CHECK((out[i]) == (sum), "prefix %d: %d, expected %d", i, out[i], sum);
     }
     OK(cu.cuMemsetD32(b, 0, 1));
     run2(function(m, "groups_count"), 8, 128, a, b);
     OK(cu.cuMemcpyDtoH(out, b, 4));
-    cr_assert_eq(out[0], odd, "%d odd, expected %d", out[0], odd);
+    CHECK((out[0]) == (odd), "%d odd, expected %d", out[0], odd);
     void *both[] = {&c, &b};
     OK(cu.cuLaunchCooperativeKernel(function(m, "groups_grid"), 8, 1, 1, 128, 1, 1, 0, NULL, both));
     OK(cu.cuMemcpyDtoH(out, b, 1024 * 4));
     for (int i = 0; i < 1024; i++) {
-        cr_assert_eq(out[i], (1023 - i) * 3, "element %d: %d", i, out[i]);
+        CHECK((out[i]) == ((1023 - i) * 3), "element %d: %d", i, out[i]);
     }
 }
 
@@ -187,7 +188,7 @@ static void libcu(void)
         for (int t = 0; t < TILES; t++) {
             want += in[t * TILE + (i * 7 + t) % TILE];
         }
-        cr_assert_eq(out[i], want, "barrier %d: %d, expected %d", i, out[i], want);
+        CHECK((out[i]) == (want), "barrier %d: %d, expected %d", i, out[i], want);
     }
     OK(cu.cuLaunchKernel(function(m, "libcu_pipeline"), 1, 1, 1, TILE, 1, 1, 0, NULL, params,
                          NULL));
@@ -197,7 +198,7 @@ static void libcu(void)
         for (int t = 0; t < TILES; t++) {
             want += in[t * TILE + TILE - 1 - i];
         }
-        cr_assert_eq(out[i], want, "pipeline %d: %d, expected %d", i, out[i], want);
+        CHECK((out[i]) == (want), "pipeline %d: %d, expected %d", i, out[i], want);
     }
     float f[2 * TILE * 4], sums[TILE * 4];
     for (int i = 0; i < 2 * TILE * 4; i++) {
@@ -208,7 +209,7 @@ static void libcu(void)
     OK(cu.cuMemcpyDtoH(sums, b, sizeof sums));
     for (int i = 0; i < TILE * 4; i++) {
         int from = (TILE - 1 - i / 4) * 4 + i % 4;
-        cr_assert_eq(sums[i], f[from] + f[TILE * 4 + from], "element %d: %g", i, (double)sums[i]);
+        CHECK((sums[i]) == (f[from] + f[TILE * 4 + from]), "element %d: %g", i, (double)sums[i]);
     }
     OK(cu.cuMemsetD32(b, 0, 1));
     run2(function(m, "libcu_atomic"), 4, 128, b, a);
@@ -217,7 +218,7 @@ static void libcu(void)
     for (int i = 0; i < 512; i++) {
         most = in[i] > most ? in[i] : most;
     }
-    cr_assert_eq(out[0], most, "%d, expected %d", out[0], most);
+    CHECK((out[0]) == (most), "%d, expected %d", out[0], most);
 }
 
 Test(real, libcu_barriers_pipelines_and_atomics, .timeout = 100)
@@ -251,9 +252,9 @@ static void wmma(void)
         for (int n = 0; n < K; n++) {
             want += ia[i / 16 * K + n] * ib[i % 16 * K + n];
         }
-        cr_assert_eq(f[i], (float)want, "half (%d,%d): %g, expected %d", i / 16, i % 16,
-                     (double)f[i], want);
-        cr_assert_eq(out[i], want, "s8 (%d,%d): %d, expected %d", i / 16, i % 16, out[i], want);
+        CHECK((f[i]) == ((float)want), "half (%d,%d): %g, expected %d", i / 16, i % 16,
+              (double)f[i], want);
+        CHECK((out[i]) == (want), "s8 (%d,%d): %d, expected %d", i / 16, i % 16, out[i], want);
     }
 }
 
@@ -290,7 +291,7 @@ static void cluster(void)
         want[in[i] % BINS]++;
     }
     for (int i = 0; i < BINS; i++) {
-        cr_assert_eq(out[i], want[i], "bin %d: %d, expected %d", i, out[i], want[i]);
+        CHECK((out[i]) == (want[i]), "bin %d: %d, expected %d", i, out[i], want[i]);
     }
 }
 

@@ -6,6 +6,7 @@
 #include <cuda/atomic>
 #include <cuda/barrier>
 #include <cuda/pipeline>
+#include <cuda/ptx>
 #include <cuda_pipeline.h>
 
 namespace cg = cooperative_groups;
@@ -20,6 +21,10 @@ extern "C" __global__ void libcu_barrier(const int *in, int *out, int tiles)
     auto block = cg::this_thread_block();
     if (block.thread_rank() == 0) {
         init(&bar, block.size());
+#if __CUDA_ARCH__ >= 900
+        // As the programming guide has it: the copy engine must see the barrier's first value.
+        cuda::ptx::fence_proxy_async(cuda::ptx::space_shared);
+#endif
     }
     block.sync();
     int sum = 0;
