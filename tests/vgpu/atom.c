@@ -170,6 +170,7 @@ static int op_atom(struct vg_warp *w, const struct vg_op *op, uint32_t m)
 {
     const struct atom *a = op->ext;
     uint64_t addr[32] = {0};
+    w->polls++;
     vg_lane_addrs(w, a->addr, addr);
     if (!vg_touch(w, &a->touch, addr, m, addr)) {
         return VG_STEP_FAULT;

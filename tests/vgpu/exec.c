@@ -319,6 +319,7 @@ enum vg_run vg_warp_run(struct vg_warp *w, struct vg_counts *counts)
             }
         } else if (s == VG_STEP_YIELD) {
             useful = true;
+            w->polls++;
             w->pc++;
             vg_park(w);
             break;

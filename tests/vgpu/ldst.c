@@ -182,6 +182,7 @@ static int op_ld(struct vg_warp *w, const struct vg_op *op, uint32_t m)
 {
     uint64_t addr[32] = {0};
     struct vg_touch t = touch_of(op, false);
+    w->polls += t.strong;
     vg_lane_addrs(w, addr_of(op), addr);
     if (!vg_touch(w, &t, addr, m, addr)) {
         return VG_STEP_FAULT;

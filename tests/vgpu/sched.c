@@ -24,17 +24,9 @@ enum {
     STUCK_ROUNDS = 64, // rounds without progress before more CTAs are let in
     FIRST_RESIDENT = 4
 };
-// Warp instructions without any store, arrival or exit in the whole grid: then it is a deadlock.
-// VGPU_SPIN sets it; tests of deadlocks want it small.
-static uint64_t spin_limit = 60000000;
-
-__attribute__((constructor)) static void read_spin_limit(void)
-{
-    const char *s = getenv("VGPU_SPIN");
-    if (s && *s) {
-        spin_limit = strtoull(s, NULL, 10);
-    }
-}
+// Warp instructions while no store, arrival or exit happens in the whole grid; more are a deadlock.
+// Of warps that poll memory, and of warps that only compute.
+static const uint64_t poll_limit = 4000000, idle_limit = 400000000;
 
 static void reserve_window(void)
 {
@@ -70,7 +62,7 @@ struct worker {
     struct vg_slot **unit; // alive: each is a list of the cluster's CTAs
     unsigned n_units, want;
     struct vg_counts counts;
-    uint64_t progress, seen, idle_ops, rng;
+    uint64_t progress, seen, idle_ops, poll_ops, rng;
     unsigned idle_rounds;
     uint64_t ops;
 };
@@ -111,9 +103,12 @@ static bool turn(struct worker *k, struct vg_warp *w, bool *moved)
     const struct vg_grid *g = k->run->grid;
     w->budget = g->launch->checks & VG_CHECK_SCHED ? 1 + (uint32_t)(vg_random(&w->rng) % 24) : TURN;
     uint64_t before = w->n_ops;
+    uint32_t polls = w->polls;
     unsigned live = w->cta->live_threads;
     enum vg_run result = vg_warp_run(w, &k->counts);
     k->ops += w->n_ops - before;
+    k->idle_ops += w->n_ops - before;
+    k->poll_ops += w->polls != polls ? w->n_ops - before : 0;
     if (w->cta->live_threads != live) {
         vg_barriers_exit(w->cta);
         if (!w->cta->live_threads) {
@@ -157,15 +152,14 @@ static void report(struct worker *k, const char *why)
 }
 
 // Whether the grid can go on after a round that did not get anywhere.
-static bool unstick(struct worker *k, bool moved, uint64_t ops)
+static bool unstick(struct worker *k, bool moved)
 {
     if (k->progress != k->seen) {
         k->seen = k->progress;
         k->idle_rounds = 0;
-        k->idle_ops = 0;
+        k->idle_ops = k->poll_ops = 0;
         return true;
     }
-    k->idle_ops += ops;
     bool more = k->n_units < k->run->max_units &&
                 __atomic_load_n(&k->run->next, __ATOMIC_RELAXED) < k->run->n_units;
     if (more && (!moved || ++k->idle_rounds >= STUCK_ROUNDS)) {
@@ -173,7 +167,7 @@ static bool unstick(struct worker *k, bool moved, uint64_t ops)
         k->idle_rounds = 0;
         return true;
     }
-    if (moved && k->idle_ops < spin_limit) {
+    if (moved && k->idle_ops < idle_limit && k->poll_ops < poll_limit) {
         return true;
     }
     bool left = __atomic_load_n(&k->run->next, __ATOMIC_RELAXED) < k->run->n_units;
@@ -200,7 +194,6 @@ static void *work(void *arg)
             break;
         }
         bool moved = false;
-        uint64_t before = k->ops;
         if (!round_of(k, &moved)) {
             __atomic_store_n(&r->grid->fault, true, __ATOMIC_RELAXED);
             break;
@@ -215,7 +208,7 @@ static void *work(void *arg)
                 u++;
             }
         }
-        if (!finished && !unstick(k, moved, k->ops - before)) {
+        if (!finished && !unstick(k, moved)) {
             __atomic_store_n(&r->grid->fault, true, __ATOMIC_RELAXED);
             break;
         }

@@ -33,6 +33,7 @@ struct vg_warp {
     uint32_t lane_depth[32];
     uint32_t budget; // ops until the next voluntary yield
     uint64_t n_ops;  // executed, for %clock
+    uint32_t polls;  // reads that may wait for somebody: strong loads, atomics, yields
     // Blocked for one event: not polled while *wait_on == wait_value. NULL: poll.
     const uint64_t *wait_on;
     uint64_t wait_value;
