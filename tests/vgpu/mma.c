@@ -52,15 +52,18 @@ static int mma_int(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     for (unsigned i = 0; i < x->n_b; i++) {
         rb[i] = vg_r(w, x->b[i]);
     }
-    int32_t sum[128];
+    VG_TC_RAW int32_t sum[128];
     bool bytes = x->ta == PTX_S8 || x->ta == PTX_U8;
     if (bytes && vg_tc_have_dot()) {
-        uint32_t aw[2 * 8 * 32], bw[2 * 8 * 4];
+        VG_TC_RAW uint32_t aw[2 * 8 * 32];
+        VG_TC_RAW uint32_t bw[2 * 8 * 4];
         vg_tc_a_words(x->n_i, x->k, ra, aw);
         vg_tc_b_words(x->k, rb, bw);
         vg_tc_dot(1, x->n_i, x->k, x->ta == PTX_S8, x->tb == PTX_S8, aw, bw, sum);
     } else {
-        float af[2 * VG_TC_MAX_K * 32], bf[2 * VG_TC_MAX_K * 4], acc[128];
+        VG_TC_RAW float af[2 * VG_TC_MAX_K * 32];
+        VG_TC_RAW float bf[2 * VG_TC_MAX_K * 4];
+        VG_TC_RAW float acc[128];
         vg_tc_a_from_regs(x->ta, x->n_i, x->k, ra, af);
         vg_tc_b_from_regs(x->tb, x->k, rb, bf);
         vg_tc_multiply(1, x->n_i, x->k, af, bf, acc);
@@ -101,7 +104,9 @@ static int mma_float(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     for (unsigned i = 0; i < x->n_b; i++) {
         rb[i] = vg_r(w, x->b[i]);
     }
-    float af[2 * 32 * 32], bf[2 * 32 * 4], acc[128];
+    VG_TC_RAW float af[2 * 32 * 32];
+    VG_TC_RAW float bf[2 * 32 * 4];
+    VG_TC_RAW float acc[128];
     vg_tc_a_from_regs(x->ta, x->n_i, x->k, ra, af);
     vg_tc_b_from_regs(x->tb, x->k, rb, bf);
     vg_tc_multiply(1, x->n_i, x->k, af, bf, acc);

@@ -89,7 +89,7 @@ float vg_e5m2_to_float(uint8_t b)
     return vg_half_to_float((uint16_t)(b << 8));
 }
 
-unsigned vg_tc_per_reg(enum ptx_type t)
+static inline __attribute__((always_inline)) unsigned per_word(enum ptx_type t)
 {
     switch ((int)t) {
     case PTX_TF32:
@@ -111,7 +111,13 @@ unsigned vg_tc_per_reg(enum ptx_type t)
     }
 }
 
-float vg_tc_element(enum ptx_type t, uint32_t word, unsigned i)
+unsigned vg_tc_per_reg(enum ptx_type t)
+{
+    return per_word(t);
+}
+
+static inline __attribute__((always_inline)) float element(enum ptx_type t, uint32_t word,
+                                                           unsigned i)
 {
     switch ((int)t) {
     case PTX_TF32:
@@ -138,33 +144,83 @@ float vg_tc_element(enum ptx_type t, uint32_t word, unsigned i)
     }
 }
 
-void vg_tc_a_from_regs(enum ptx_type t, unsigned n_i, unsigned k, const uint32_t *const reg[],
-                       float *out)
+float vg_tc_element(enum ptx_type t, uint32_t word, unsigned i)
 {
-    unsigned per = vg_tc_per_reg(t), group = 4 * per;
+    return element(t, word, i);
+}
+
+// The type is a constant in each call, so that the element's switch folds away.
+#define BY_TYPE(t, call) \
+    switch ((int)(t)) { \
+    case PTX_BF16: \
+        call(PTX_BF16); \
+        break; \
+    case PTX_F16: \
+        call(PTX_F16); \
+        break; \
+    case PTX_S8: \
+        call(PTX_S8); \
+        break; \
+    case PTX_TF32: \
+        call(PTX_TF32); \
+        break; \
+    default: \
+        call(t); \
+    }
+
+static inline __attribute__((always_inline)) void
+a_from_regs(enum ptx_type t, unsigned n_i, unsigned k, const uint32_t *const reg[], float *out)
+{
+    unsigned per = per_word(t), group = 4 * per;
     for (unsigned i = 0; i < n_i; i++) {
         for (unsigned x = 0; x < k; x++) {
             const uint32_t *r = reg[i + n_i * (x / group)];
             unsigned lane = x % group / per, el = x % per;
             float *o = out + (i * k + x) * 32;
             for (unsigned g = 0; g < 8; g++) {
-                float f = vg_tc_element(t, r[4 * g + lane], el);
+                float f = element(t, r[4 * g + lane], el);
                 o[4 * g] = o[4 * g + 1] = o[4 * g + 2] = o[4 * g + 3] = f;
             }
         }
     }
 }
 
-void vg_tc_b_from_regs(enum ptx_type t, unsigned k, const uint32_t *const reg[], float *out)
+void vg_tc_a_from_regs(enum ptx_type t, unsigned n_i, unsigned k, const uint32_t *const reg[],
+                       float *out)
 {
-    unsigned per = vg_tc_per_reg(t), group = 4 * per;
+#define CALL(type) a_from_regs(type, n_i, k, reg, out)
+    BY_TYPE(t, CALL)
+#undef CALL
+}
+
+static inline __attribute__((always_inline)) void
+b_from_regs(enum ptx_type t, unsigned k, const uint32_t *const reg[], float *out)
+{
+    unsigned per = per_word(t), group = 4 * per;
     for (unsigned x = 0; x < k; x++) {
         const uint32_t *r = reg[x / group];
         unsigned lane = x % group / per, el = x % per;
         for (unsigned n = 0; n < 8; n++) {
-            out[((n & 1) * k + x) * 4 + n / 2] = vg_tc_element(t, r[4 * n + lane], el);
+            out[((n & 1) * k + x) * 4 + n / 2] = element(t, r[4 * n + lane], el);
         }
     }
+}
+
+void vg_tc_b_from_regs(enum ptx_type t, unsigned k, const uint32_t *const reg[], float *out)
+{
+#define CALL(type) b_from_regs(type, k, reg, out)
+    BY_TYPE(t, CALL)
+#undef CALL
+}
+
+void vg_tc_to_floats(enum ptx_type t, unsigned k, const uint32_t *word, float *out, unsigned step)
+{
+#define CALL(type) \
+    for (unsigned x = 0; x < k; x++) { \
+        out[x * step] = element(type, word[x / per_word(type)], x % per_word(type)); \
+    }
+    BY_TYPE(t, CALL)
+#undef CALL
 }
 
 void vg_tc_a_words(unsigned n_i, unsigned k, const uint32_t *const reg[], uint32_t *out)
@@ -241,10 +297,31 @@ multiply_avx2(unsigned n_j, unsigned n_i, unsigned k, const float *a, const floa
 
 #define VG_512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 
+// Written out: gcc spreads a quad through memory.
 VG_512 static void multiply_512(unsigned n_j, unsigned n_i, unsigned k, const float *a,
                                 const float *b, float *acc)
 {
-    multiply(n_j, n_i, k, a, b, acc);
+    for (unsigned j = 0; j < n_j; j++) {
+        const float *b0 = b + (uint64_t)j * 2 * k * 4, *b1 = b0 + (uint64_t)k * 4;
+        for (unsigned i = 0; i < n_i; i++) {
+            const float *ai = a + (uint64_t)i * k * 32;
+            __m512 s00 = _mm512_setzero_ps(), s01 = s00, s10 = s00, s11 = s00;
+            for (unsigned x = 0; x < k; x++) {
+                __m512 lo = _mm512_loadu_ps(ai + x * 32), hi = _mm512_loadu_ps(ai + x * 32 + 16);
+                __m512 w0 = _mm512_broadcast_f32x4(_mm_loadu_ps(b0 + x * 4));
+                __m512 w1 = _mm512_broadcast_f32x4(_mm_loadu_ps(b1 + x * 4));
+                s00 = _mm512_add_ps(s00, _mm512_mul_ps(lo, w0));
+                s01 = _mm512_add_ps(s01, _mm512_mul_ps(hi, w0));
+                s10 = _mm512_add_ps(s10, _mm512_mul_ps(lo, w1));
+                s11 = _mm512_add_ps(s11, _mm512_mul_ps(hi, w1));
+            }
+            float *o = acc + (uint64_t)(j * n_i + i) * 64;
+            _mm512_storeu_ps(o, s00);
+            _mm512_storeu_ps(o + 16, s01);
+            _mm512_storeu_ps(o + 32, s10);
+            _mm512_storeu_ps(o + 48, s11);
+        }
+    }
 }
 
 // Four int8 products and their sum per 32-bit lane. vpdpbusd wants its first operand unsigned and

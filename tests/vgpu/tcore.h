@@ -22,6 +22,15 @@ unsigned vg_tc_per_reg(enum ptx_type t);
 // Element `i` of a packed word as float (f64 is not packed).
 float vg_tc_element(enum ptx_type t, uint32_t word, unsigned i);
 
+// k elements from packed words, `step` floats apart.
+void vg_tc_to_floats(enum ptx_type t, unsigned k, const uint32_t *word, float *out, unsigned step);
+// Large local arrays that need no zeroes (the build zeroes locals).
+#if defined(__clang__) || __GNUC__ >= 12
+#define VG_TC_RAW __attribute__((uninitialized))
+#else
+#define VG_TC_RAW
+#endif
+
 // Rows of A for one 16-row (n_i 2) or 8-row (n_i 1) fragment: out[i][k][32].
 void vg_tc_a_from_regs(enum ptx_type t, unsigned n_i, unsigned k, const uint32_t *const reg[],
                        float *out);

@@ -268,27 +268,9 @@ static void fetch(const struct vg_cta *c, const struct wgmma *x, uint64_t desc, 
 
 static void to_floats(enum ptx_type t, unsigned k, const uint8_t *row, float *out, unsigned step)
 {
-    unsigned per = vg_tc_per_reg(t);
     uint32_t word[8];
     memcpy(word, row, 32);
-    switch ((int)t) {
-    case PTX_BF16:
-        for (unsigned i = 0; i < 8; i++) {
-            out[2 * i * step] = vg_tc_element(PTX_BF16, word[i], 0);
-            out[(2 * i + 1) * step] = vg_tc_element(PTX_BF16, word[i], 1);
-        }
-        break;
-    case PTX_F16:
-        for (unsigned i = 0; i < 8; i++) {
-            out[2 * i * step] = vg_tc_element(PTX_F16, word[i], 0);
-            out[(2 * i + 1) * step] = vg_tc_element(PTX_F16, word[i], 1);
-        }
-        break;
-    default:
-        for (unsigned i = 0; i < k; i++) {
-            out[i * step] = vg_tc_element(t, word[i / per], i % per);
-        }
-    }
+    vg_tc_to_floats(t, k, word, out, step);
 }
 
 static void a_rows(const struct wgmma *x, const uint8_t (*row)[32], float *af)
@@ -315,7 +297,7 @@ static void a_words(const uint8_t (*row)[32], uint32_t *aw)
     }
 }
 
-struct scratch { // of one wgmma; large, so not on the stack
+struct scratch { // of one wgmma
     uint8_t brow[256][32], arow[64][32];
     union {
         float f[32 * 2 * 32 * 4];
@@ -383,7 +365,8 @@ static void finish(const struct wgmma *x, struct entry *e, struct scratch *s, bo
 static void execute(struct vg_cta *c, struct entry *const e[4])
 {
     const struct wgmma *x = e[0]->x;
-    struct scratch *s = vg_async_alloc(sizeof(*s));
+    static _Thread_local struct scratch room; // too large for the stack, too hot for malloc
+    struct scratch *s = &room;
     unsigned n_j = x->n / 8u, k = x->k;
     bool bytes = x->ta == PTX_S8 || x->ta == PTX_U8;
     bool words = bytes && vg_tc_have_dot();
@@ -424,7 +407,6 @@ static void execute(struct vg_cta *c, struct entry *const e[4])
         finish(x, e[i], s, words);
         e[i]->done = true;
     }
-    free(s);
     c->counts->n[VG_N_WGMMA_MACS] += x->macs;
     c->counts->shape[x->shape]++;
 }
