@@ -48,6 +48,8 @@ function(vg_cu_test name)
                           ${CMAKE_DL_LIBS} m)
     set_target_properties(test_${name} PROPERTIES BUILD_RPATH ${VGPU_DIR}
                           RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    # DT_RPATH: AddressSanitizer's dlopen does not look at the program's DT_RUNPATH.
+    target_link_options(test_${name} PRIVATE -Wl,--disable-new-dtags)
     add_dependencies(test_${name} vgpu_cuda)
     add_test(NAME ${name} COMMAND test_${name})
 endfunction()

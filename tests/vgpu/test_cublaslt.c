@@ -79,6 +79,15 @@ static void make_s8(struct world *w)
     LOK(lt.cublasLtMatrixLayoutCreate(&w->d, CUDA_R_32I, M, N, M + 4));
 }
 
+static void lt_close(struct world *w)
+{
+    lt.cublasLtMatmulDescDestroy(w->desc);
+    lt.cublasLtMatrixLayoutDestroy(w->a);
+    lt.cublasLtMatrixLayoutDestroy(w->b);
+    lt.cublasLtMatrixLayoutDestroy(w->d);
+    LOK(lt.cublasLtDestroy(w->handle));
+}
+
 Test(cublaslt, int8_products_are_exact)
 {
     struct world w;
@@ -116,6 +125,7 @@ Test(cublaslt, int8_products_are_exact)
         }
         cr_assert_eq(d[j * (M + 4) + M], 0x11111111, "the gap of column %d was written", j);
     }
+    lt_close(&w);
     cu_clean();
 }
 
@@ -192,6 +202,7 @@ Test(cublaslt, bf16_products_take_every_transposition_and_a_bias)
         lt.cublasLtMatrixLayoutDestroy(w.b);
         lt.cublasLtMatrixLayoutDestroy(w.d);
     }
+    LOK(lt.cublasLtDestroy(w.handle));
     cu_clean();
 }
 
@@ -231,4 +242,5 @@ Test(cublaslt, what_the_real_library_refuses_is_refused)
     LOK(TRY(&one, fresh));
     OK(cu.cuStreamSynchronize(w.stream));
     cu_found("uninitialised", "elements of A");
+    lt_close(&w);
 }
