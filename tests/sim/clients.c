@@ -115,7 +115,7 @@ void sim_submit(struct sim *s)
 #endif
     if (st != OCT_OK) {
         const int32_t most = s->options.max_waiting;
-        const bool full = st == OCT_E_BUSY && live >= most;
+        const bool full = st == OCT_E_BUSY && live + s->n_ended_in_step >= most;
         const bool gone = st == OCT_E_DEVICE && (s->options.fail_launch || s->options.fail_wait);
         if (!full && !gone && !(may_fail && st == OCT_E_MEM)) {
             sim_wrong(s, "a request was refused: %s", oct_last_error());
@@ -282,6 +282,7 @@ void sim_event(void *user, const struct oct_event *ev)
         c->ended_at = s->n_events;
         c->distrusted = ev->status == OCT_E_NUMERIC;
         s->n_live--;
+        s->n_ended_in_step++;
     }
     if (s->verbose) {
         printf("%8lld event %llu: token %d, finish %d, status %d\n", (long long)s->now_us,

@@ -123,6 +123,7 @@ static void step(struct sim *s)
     s->events_before = s->n_events + 1; /* who was accepted before this step */
     advance_clock(s, 1000 + sim_draw(s, 2000));
     const oct_status st = oct_engine_step(s->fake.e, &n_active);
+    s->n_ended_in_step = 0;
     s->n_steps++;
     if (st != OCT_OK) {
         const bool meant = st == OCT_E_DEVICE && (s->options.fail_launch || s->options.fail_wait);

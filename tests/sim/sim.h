@@ -54,6 +54,7 @@ struct sim {
     bool pressed; /* few pages, long answers */
     uint64_t n_accepted, n_refused, n_steps, n_events;
     uint64_t events_before;
+    int n_ended_in_step; /* not forgotten by the engine before the step is over */
     uint64_t n_stopped, n_length, n_cancelled, n_expired, n_failed;
     uint64_t last_running[SIM_MAX_CLIENTS];
     int n_last_running;
