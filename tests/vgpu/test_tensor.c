@@ -278,7 +278,7 @@ Test(mma, all_shapes_and_types_agree_with_loops, .timeout = 60)
     }
 }
 
-Test(mma, f64_agrees_with_loops, .timeout = 30)
+Test(mma_f64, agrees_with_loops, .timeout = 60)
 {
     vgt_open();
     static const unsigned shape[][2] = {{8, 4}, {16, 4}, {16, 8}, {16, 16}};
