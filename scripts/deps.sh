@@ -25,6 +25,7 @@ test=(
     libclang-rt-14-dev    # its sanitizers and libFuzzer
     clang-format-14
     gcc-12 g++-12         # headers are also compiled as C++
+    libzstd-dev           # the virtual GPU: compressed fat binaries
 )
 
 case "${1:-test}" in

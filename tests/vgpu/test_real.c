@@ -36,7 +36,7 @@ static void each_seed(void (*body)(void), const char *only_arch)
         if (only_arch != NULL && strcmp(only_arch, arch[k % 2]) != 0) {
             continue;
         }
-        char seed[8];
+        char seed[16];
         snprintf(seed, sizeof seed, "%d", k / 2 + 1);
         setenv("VGPU_ARCH", arch[k % 2], 1);
         setenv("VGPU_SEED", seed, 1);
