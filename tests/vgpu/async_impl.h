@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// async_impl.h - state of the asynchronous engine: mbarriers of a CTA, transfers on their way into its
-// shared memory, and per warp the queues of cp.async, bulk stores and wgmma.
+// async_impl.h - state of the asynchronous engine: mbarriers of a CTA, transfers on their way into
+// its shared memory, and per warp the queues of cp.async, bulk stores and wgmma.
 //
-// Rule: a destination is destroyed and marked pending at issue and delivered at the last legal moment: a
-// load when somebody looks for its phase of the mbarrier, a cp.async in the lane's wait, a store in the
-// wait of its group or at exit. Sources are copied at issue and compared at delivery.
+// Rule: a destination is destroyed and marked pending at issue and delivered at the last legal
+// moment: a load when somebody looks for its phase of the mbarrier, a cp.async in the lane's wait,
+// a store in the wait of its group or at exit. Sources are copied at issue and compared at
+// delivery.
 #ifndef VG_ASYNC_IMPL_H
 #define VG_ASYNC_IMPL_H
 
@@ -26,7 +27,7 @@ struct vg_xfer {
     struct vg_tile tile;
     uint64_t src; // global address, or offset in src_cta's shared memory
     struct vg_cta *src_cta;
-    uint32_t tx_only; // nothing to copy (done at issue), this many bytes complete
+    uint32_t tx_only;      // nothing to copy (done at issue), this many bytes complete
     struct vg_where where; // text borrowed from the module
 };
 
@@ -46,12 +47,12 @@ struct vg_bar { // one mbarrier object
     int64_t tx;        // bytes this phase still lacks
     uint64_t phase;    // completed phases
     uint64_t cookie;
-    uint64_t events;   // bumped by whatever a waiter may look for
-    unsigned polls;    // failed looks since
+    uint64_t events;        // bumped by whatever a waiter may look for
+    unsigned polls;         // failed looks since
     struct vg_vc cur, done; // published in this phase; in all completed ones
     unsigned init_agent, init_warp;
     uint32_t init_clock;
-    bool fenced;             // fence.mbarrier_init since
+    bool fenced;                 // fence.mbarrier_init since
     uint64_t seen[VG_MAX_WARPS]; // per local warp: 1 + phase at its last use, 0: never
     struct vg_xfer *xfers;
     struct vg_late_arrive *late;
@@ -78,8 +79,17 @@ struct vg_cpa { // one cp.async instruction of a warp
     uint32_t pc; // of the instruction
 };
 
-enum vg_red { VG_RED_NONE, VG_RED_ADD, VG_RED_MIN, VG_RED_MAX, VG_RED_INC, VG_RED_DEC, VG_RED_AND,
-              VG_RED_OR, VG_RED_XOR };
+enum vg_red {
+    VG_RED_NONE,
+    VG_RED_ADD,
+    VG_RED_MIN,
+    VG_RED_MAX,
+    VG_RED_INC,
+    VG_RED_DEC,
+    VG_RED_AND,
+    VG_RED_OR,
+    VG_RED_XOR
+};
 
 struct vg_put { // a store or reduction of a bulk group
     struct vg_put *next;

@@ -30,9 +30,9 @@ struct vg_vc {          // a sync object: what its releases have published
 
 struct vg_chk_warp {
     unsigned agent, far_agent;
-    uint32_t *vc;  // [n_agents]; own entry: the running clock
-    uint32_t *pvc; // [n_agents]
-    uint32_t *far; // [n_far] clocks of warps of other clusters, NULL: knows nothing of them
+    uint32_t *vc;       // [n_agents]; own entry: the running clock
+    uint32_t *pvc;      // [n_agents]
+    uint32_t *far;      // [n_far] clocks of warps of other clusters, NULL: knows nothing of them
     uint32_t full_sync; // clock at the last synchronisation of all lanes
     // [lane][other]: the lane knows what the other did before this clock. NULL: full_sync for all.
     uint32_t (*pair)[32];

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// cu_list.h - every driver function that the stand-in exports: X(symbol, version of CUDA that brought
-// this signature), as cudaTypedefs.h has it. A test compares it with the symbols of the library.
+// cu_list.h - every driver function that the stand-in exports: X(symbol, version of CUDA that
+// brought this signature), as cudaTypedefs.h has it. A test compares it with the symbols of the
+// library.
 #ifndef VG_CU_LIST_H
 #define VG_CU_LIST_H
 

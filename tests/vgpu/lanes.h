@@ -22,8 +22,7 @@
 #define VG_LANES _Pragma("GCC ivdep") for (int l = 0; l < 32; l++)
 #endif
 
-#define VG_OP(name)                                                                                \
-    static int name(struct vg_warp *w, const struct vg_op *o, uint32_t m)
+#define VG_OP(name) static int name(struct vg_warp *w, const struct vg_op *o, uint32_t m)
 #define VG_TYPED(type, file, row) ((type *)(void *)vg_##file(w, row))
 
 static inline void vg_blend_r(uint32_t *d, const uint32_t *t, uint32_t m)
@@ -42,61 +41,61 @@ static inline void vg_blend_d(uint64_t *d, const uint64_t *t, uint32_t m)
 }
 
 // y: where the lanes go, the row itself when all lanes are on.
-#define VG_INTO(type, file)                                                                  \
-    type t_[32] __attribute__((aligned(64)));                                                      \
-    type *const d_ = VG_TYPED(type, file, o->d);                                                   \
+#define VG_INTO(type, file) \
+    type t_[32] __attribute__((aligned(64))); \
+    type *const d_ = VG_TYPED(type, file, o->d); \
     type *const y = m == ~0u ? d_ : t_
-#define VG_DONE(file, word)                                                                        \
-    if (y == t_) {                                                                                 \
-        vg_blend_##file((word *)(void *)d_, (const word *)(void *)t_, m);                          \
-    }                                                                                              \
+#define VG_DONE(file, word) \
+    if (y == t_) { \
+        vg_blend_##file((word *)(void *)d_, (const word *)(void *)t_, m); \
+    } \
     return VG_STEP_DONE
 
 // One, two, three sources; file letters and types of destination and sources. The expression sees
 // a, b, c.
-#define VG_OP1(name, fd, td, fa, ta, expr)                                                         \
-    VG_OP(name)                                                                                    \
-    {                                                                                              \
-        const ta *pa = VG_TYPED(const ta, fa, o->a);                                               \
-        VG_INTO(td, fd);                                                                         \
-        VG_LANES                                                                                   \
-        {                                                                                          \
-            const ta a = pa[l];                                                                    \
-            y[l] = (td)(expr);                                                                     \
-        }                                                                                          \
-        VG_DONE(fd, VG_WORD_##fd);                                                                 \
+#define VG_OP1(name, fd, td, fa, ta, expr) \
+    VG_OP(name) \
+    { \
+        const ta *pa = VG_TYPED(const ta, fa, o->a); \
+        VG_INTO(td, fd); \
+        VG_LANES \
+        { \
+            const ta a = pa[l]; \
+            y[l] = (td)(expr); \
+        } \
+        VG_DONE(fd, VG_WORD_##fd); \
     }
-#define VG_OP2(name, fd, td, fa, ta, fb, tb, expr)                                                 \
-    VG_OP(name)                                                                                    \
-    {                                                                                              \
-        const ta *pa = VG_TYPED(const ta, fa, o->a);                                               \
-        const tb *pb = VG_TYPED(const tb, fb, o->b);                                               \
-        VG_INTO(td, fd);                                                                         \
-        VG_LANES                                                                                   \
-        {                                                                                          \
-            const ta a = pa[l];                                                                    \
-            const tb b = pb[l];                                                                    \
-            (void)a, (void)b;                                                                      \
-            y[l] = (td)(expr);                                                                     \
-        }                                                                                          \
-        VG_DONE(fd, VG_WORD_##fd);                                                                 \
+#define VG_OP2(name, fd, td, fa, ta, fb, tb, expr) \
+    VG_OP(name) \
+    { \
+        const ta *pa = VG_TYPED(const ta, fa, o->a); \
+        const tb *pb = VG_TYPED(const tb, fb, o->b); \
+        VG_INTO(td, fd); \
+        VG_LANES \
+        { \
+            const ta a = pa[l]; \
+            const tb b = pb[l]; \
+            (void)a, (void)b; \
+            y[l] = (td)(expr); \
+        } \
+        VG_DONE(fd, VG_WORD_##fd); \
     }
-#define VG_OP3(name, fd, td, fa, ta, fb, tb, fc, tc, expr)                                         \
-    VG_OP(name)                                                                                    \
-    {                                                                                              \
-        const ta *pa = VG_TYPED(const ta, fa, o->a);                                               \
-        const tb *pb = VG_TYPED(const tb, fb, o->b);                                               \
-        const tc *pc = VG_TYPED(const tc, fc, o->c);                                               \
-        VG_INTO(td, fd);                                                                         \
-        VG_LANES                                                                                   \
-        {                                                                                          \
-            const ta a = pa[l];                                                                    \
-            const tb b = pb[l];                                                                    \
-            const tc c = pc[l];                                                                    \
-            (void)a, (void)b, (void)c;                                                             \
-            y[l] = (td)(expr);                                                                     \
-        }                                                                                          \
-        VG_DONE(fd, VG_WORD_##fd);                                                                 \
+#define VG_OP3(name, fd, td, fa, ta, fb, tb, fc, tc, expr) \
+    VG_OP(name) \
+    { \
+        const ta *pa = VG_TYPED(const ta, fa, o->a); \
+        const tb *pb = VG_TYPED(const tb, fb, o->b); \
+        const tc *pc = VG_TYPED(const tc, fc, o->c); \
+        VG_INTO(td, fd); \
+        VG_LANES \
+        { \
+            const ta a = pa[l]; \
+            const tb b = pb[l]; \
+            const tc c = pc[l]; \
+            (void)a, (void)b, (void)c; \
+            y[l] = (td)(expr); \
+        } \
+        VG_DONE(fd, VG_WORD_##fd); \
     }
 #define VG_WORD_r uint32_t
 #define VG_WORD_d uint64_t

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// f32 and f64 arithmetic, rounding to nearest; the approximate functions, computed more exactly than
-// the hardware does.
+// f32 and f64 arithmetic, rounding to nearest; the approximate functions, computed more exactly
+// than the hardware does.
 #include "lanes.h"
 
 // clang-format off

@@ -107,4 +107,5 @@ static void load16(uint32_t *d, const uint8_t *from)
 }
 
 extern const struct vg_rows VG_PASTE(vg_rows, VG_LEVEL);
-const struct vg_rows VG_PASTE(vg_rows, VG_LEVEL) = {in_line, load32, store32, load64, store64, load16};
+const struct vg_rows VG_PASTE(vg_rows, VG_LEVEL) = {in_line, load32,  store32,
+                                                    load64,  store64, load16};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // tcore.h - the arithmetic of tensor instructions on rows of 32 lanes.
 //
-// A destination fragment is a list of rows; row (j, i, e) lane l holds D[l/4 + 8i][8j + 2(l%4) + e].
-// So for one k, A comes as a row of 32 lanes with A[l/4 + 8i][k] in lane l, B as a quad with
+// A destination fragment is a list of rows; row (j, i, e) lane l holds D[l/4 + 8i][8j + 2(l%4) +
+// e]. So for one k, A comes as a row of 32 lanes with A[l/4 + 8i][k] in lane l, B as a quad with
 // B[k][8j + 2t + e] in t; the product is lane by lane. Everything but f64 is multiplied in float:
 // products of two 8- to 11-bit numbers are exact there, integer sums stay below 2^24.
-// Sums of floats run in ascending k from zero, the accumulator is added last; hardware may differ in
-// the last bits.
+// Sums of floats run in ascending k from zero, the accumulator is added last; hardware may differ
+// in the last bits.
 #ifndef VG_TCORE_H
 #define VG_TCORE_H
 

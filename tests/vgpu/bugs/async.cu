@@ -264,10 +264,10 @@ KERNEL(mbarrier_too_many_arrivals)
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-        asm volatile("{ .reg .b64 t; mbarrier.arrive.noComplete.shared.b64 t, [%0], %1; }" ::"r"(
-                         smem(&bar)),
-                     "r"(BUG ? 65 : 63)
-                     : "memory");
+        asm volatile(
+            "{ .reg .b64 t; mbarrier.arrive.noComplete.shared.b64 t, [%0], %1; }" ::"r"(smem(&bar)),
+            "r"(BUG ? 65 : 63)
+            : "memory");
         bar_arrive(&bar);
     }
     bar_wait(&bar, 0);

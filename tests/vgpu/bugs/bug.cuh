@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// bug.cuh - what the corpus of injected bugs shares. Each file is compiled twice, with BUG 0 and 1; a
-// kernel is right with 0 and has exactly one mistake with 1. All kernels take the same argument.
+// bug.cuh - what the corpus of injected bugs shares. Each file is compiled twice, with BUG 0 and 1;
+// a kernel is right with 0 and has exactly one mistake with 1. All kernels take the same argument.
 #ifndef VG_BUG_CUH
 #define VG_BUG_CUH
 
@@ -10,8 +10,8 @@ struct alignas(64) Map {
     unsigned char bytes[128];
 };
 struct Args {
-    Map map;        // in, as [64 rows][32 floats], box 16 rows x 32 floats, swizzle 128 B
-    Map map_out;    // out, the same shape and box, no swizzle
+    Map map;            // in, as [64 rows][32 floats], box 16 rows x 32 floats, swizzle 128 B
+    Map map_out;        // out, the same shape and box, no swizzle
     const float *in;    // [4096], i % 97
     float *out;         // [4096], never written before
     int *flags;         // [64], zero

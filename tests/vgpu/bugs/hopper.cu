@@ -20,22 +20,24 @@ FN void tma_load(void *dst, const Map &map, int x, int y, uint64_t *bar)
 }
 FN void tma_store(const Map &map, int x, int y, const void *src)
 {
-    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(
-                     &map),
-                 "r"(x), "r"(y), "r"(smem(src))
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(
+            &map),
+        "r"(x), "r"(y), "r"(smem(src))
+        : "memory");
 }
 FN void bulk_load(void *dst, const void *src, uint32_t bytes, uint64_t *bar)
 {
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
-                     "r"(smem(dst)),
-                 "l"(src), "r"(bytes), "r"(smem(bar))
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+            "r"(smem(dst)),
+        "l"(src), "r"(bytes), "r"(smem(bar))
+        : "memory");
 }
 FN void bulk_store(void *dst, const void *src, uint32_t bytes)
 {
-    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(dst), "r"(smem(src)),
-                 "r"(bytes)
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(dst),
+                 "r"(smem(src)), "r"(bytes)
                  : "memory");
 }
 FN void bulk_commit()
@@ -62,7 +64,8 @@ FN void fence_async()
 enum { TILE = 16 * 32 * 4 };
 
 // One tile through TMA; each argument is one mistake.
-FN void one_tile(const Args &a, int no_wait, int bytes, int no_fence, int bad_map, int shift, int exits)
+FN void one_tile(const Args &a, int no_wait, int bytes, int no_fence, int bad_map, int shift,
+                 int exits)
 {
     __shared__ alignas(1024) float s[2048];
     __shared__ uint64_t bar;
@@ -270,8 +273,8 @@ template <int N> FN void mma_wait()
 {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
-FN void use_wgmma(const Args &a, int no_wait, int no_fence, int no_proxy, int early_store, int no_sync,
-                  int early_write, int misaligned)
+FN void use_wgmma(const Args &a, int no_wait, int no_fence, int no_proxy, int early_store,
+                  int no_sync, int early_write, int misaligned)
 {
     __shared__ alignas(1024) signed char sa[64 * 32 + 1024], sb[8 * 32];
     for (int i = threadIdx.x; i < 64 * 32 + 1024; i += blockDim.x) {
@@ -352,7 +355,8 @@ FN uint32_t remote(const void *p, uint32_t rank)
 }
 FN void cluster_sync()
 {
-    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
+                     : "memory");
 }
 KERNEL(cluster_no_barrier) // reads the neighbour's shared memory
 {

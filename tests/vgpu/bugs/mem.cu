@@ -184,9 +184,15 @@ KERNEL(flag_without_acquire)
         int v;
         do {
             if (BUG) {
-                asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(v) : "l"(a.flags) : "memory");
+                asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];"
+                             : "=r"(v)
+                             : "l"(a.flags)
+                             : "memory");
             } else {
-                asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(v) : "l"(a.flags) : "memory");
+                asm volatile("ld.acquire.gpu.global.s32 %0, [%1];"
+                             : "=r"(v)
+                             : "l"(a.flags)
+                             : "memory");
             }
         } while (v == 0);
         a.out[6] = a.out[5];

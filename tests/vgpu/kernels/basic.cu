@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels of test_vgpu_kernels.c: ordinary CUDA that the compiler turns into most of what the executor
-// knows. Compiled to PTX for compute_80 and compute_90a when the tests are built.
+// Kernels of test_vgpu_kernels.c: ordinary CUDA that the compiler turns into most of what the
+// executor knows. Compiled to PTX for compute_80 and compute_90a when the tests are built.
 #include <cassert>
 #include <cooperative_groups.h>
 #include <cstdint>
@@ -174,8 +174,14 @@ __noinline__ __device__ pair deeper(pair p, int n)
     p.c[n % 5] = (char)n;
     return deeper(p, n - 1);
 }
-__noinline__ __device__ int twice(int x) { return 2 * x; }
-__noinline__ __device__ int plus3(int x) { return x + 3; }
+__noinline__ __device__ int twice(int x)
+{
+    return 2 * x;
+}
+__noinline__ __device__ int plus3(int x)
+{
+    return x + 3;
+}
 __device__ int (*const functions[2])(int) = {twice, plus3};
 
 extern "C" __global__ void calls(float *out, pair p, int n)
@@ -209,14 +215,30 @@ extern "C" __global__ void branches(const int *in, int *out)
 {
     int i = threadIdx.x, v = in[i];
     switch (v % 9) {
-    case 0: v = v * 3; break;
-    case 1: v = v - 11; break;
-    case 2: v = v ^ 0x55; break;
-    case 3: v = __popc(v) + 100; break;
-    case 4: v = __clz(v); break;
-    case 5: v = __brev(v); break;
-    case 6: v = v / 7; break;
-    case 7: v = v % 13; break;
+    case 0:
+        v = v * 3;
+        break;
+    case 1:
+        v = v - 11;
+        break;
+    case 2:
+        v = v ^ 0x55;
+        break;
+    case 3:
+        v = __popc(v) + 100;
+        break;
+    case 4:
+        v = __clz(v);
+        break;
+    case 5:
+        v = __brev(v);
+        break;
+    case 6:
+        v = v / 7;
+        break;
+    case 7:
+        v = v % 13;
+        break;
     default:
         while (v > 5) {
             v = v & 1 ? v - 3 : v / 2;

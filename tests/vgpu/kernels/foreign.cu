@@ -131,8 +131,7 @@ extern "C" __global__ void groups(const int *in, int *out)
 }
 
 // 16x16 tiles through mma.h: f16 and bf16 with f32 sums, s8 with s32 sums.
-template <typename T, typename S>
-__device__ void tile(const T *a, const T *b, S *c)
+template <typename T, typename S> __device__ void tile(const T *a, const T *b, S *c)
 {
     using namespace nvcuda::wmma;
     fragment<matrix_a, 16, 16, 16, T, row_major> fa;

@@ -58,8 +58,10 @@ extern "C" __global__ void cub_warp_max(const float *in, float *out)
     using reduce = cub::WarpReduce<float>;
     __shared__ typename reduce::TempStorage temp[THREADS / 32];
     int warp = threadIdx.x / 32;
-    float most = reduce(temp[warp]).Reduce(in[blockIdx.x * THREADS + threadIdx.x],
-                                           [](float a, float b) { return a > b ? a : b; });
+    float most =
+        reduce(temp[warp]).Reduce(in[blockIdx.x * THREADS + threadIdx.x], [](float a, float b) {
+            return a > b ? a : b;
+        });
     if (threadIdx.x % 32 == 0) {
         out[blockIdx.x * (THREADS / 32) + warp] = most;
     }
