@@ -17,7 +17,7 @@ struct oct_prefix {
     struct oct_pages *pool; /* borrowed */
     struct oct_hash key;
     int32_t n_groups;
-    int32_t windows[OCT_MAX_KV_GROUPS];
+    int32_t windows[OCT_KV_MAX_GROUPS];
     bool has_full;
     int32_t n_blocks, unused; /* as many as pages; head of the unused */
     struct block *blocks;     /* [n_blocks], owned */
@@ -81,7 +81,7 @@ static void on_reuse(void *user, int32_t page)
 oct_status oct_prefix_create(struct oct_pages *pages, int32_t n_groups, const int32_t *windows,
                              uint64_t key_lo, uint64_t key_hi, struct oct_prefix **out)
 {
-    OCT_ASSERT(n_groups >= 1 && n_groups <= OCT_MAX_KV_GROUPS);
+    OCT_ASSERT(n_groups >= 1 && n_groups <= OCT_KV_MAX_GROUPS);
     const size_t n = (size_t)pages->n;
     size_t n_buckets = 16;
     while (n_buckets < n) { /* n < 2^31 */
@@ -151,7 +151,7 @@ int32_t oct_prefix_match(struct oct_prefix *c, const struct oct_hash *hashes, co
 {
     /* First pass: how far. start[g]: where the unbroken run of blocks with a page in group g that
      * ends at the block at hand begins. The blocks found are kept in the answer's first row. */
-    int32_t start[OCT_MAX_KV_GROUPS] = {0};
+    int32_t start[OCT_KV_MAX_GROUPS] = {0};
     int32_t hit = 0, seen = 0;
     for (; seen < n_blocks; seen++) {
         const int32_t b = find(c, hashes[seen], tokens + (int64_t)seen * K_PAGE_TOKENS);

@@ -16,8 +16,6 @@
 #include "engine/pages.h"
 #include "paging.h"
 
-enum { OCT_MAX_KV_GROUPS = OCT_KV_MAX_GROUPS };
-
 struct oct_prefix; /* opaque */
 
 /* pages: borrowed until destroy; its `forget` is the cache's from now on. The pool bounds the

@@ -22,7 +22,7 @@ int64_t oct_sched_pages_for(int32_t n_groups, const int32_t *windows, int32_t n_
 
 oct_status oct_sched_create(const struct oct_sched_config *c, struct oct_sched **out)
 {
-    OCT_ASSERT(c->n_groups >= 1 && c->n_groups <= OCT_MAX_KV_GROUPS);
+    OCT_ASSERT(c->n_groups >= 1 && c->n_groups <= OCT_KV_MAX_GROUPS);
     OCT_ASSERT(c->max_num_seqs >= 1 && c->max_num_batched_tokens >= 1 && c->max_waiting >= 0);
     OCT_ASSERT(c->max_waiting < INT32_MAX / 2 && c->max_num_seqs < INT32_MAX / 8);
     struct oct_sched *s = oct_calloc(1, sizeof *s);

@@ -99,7 +99,7 @@ struct oct_pick {
 
 struct oct_sched_config {
     int32_t n_pages, n_groups;
-    int32_t windows[OCT_MAX_KV_GROUPS]; /* 0: full attention */
+    int32_t windows[OCT_KV_MAX_GROUPS]; /* 0: full attention */
     int32_t max_num_seqs, max_num_batched_tokens;
     int32_t max_waiting; /* requests in the queue; up to max_num_seqs preempted ones do not count */
     bool prefix_cache;

@@ -17,7 +17,7 @@ struct oct_sched {
     struct oct_pages pages;
     struct oct_prefix *prefix; /* owned; NULL: off */
     int32_t n_groups;
-    int32_t windows[OCT_MAX_KV_GROUPS];
+    int32_t windows[OCT_KV_MAX_GROUPS];
     bool has_windows;
     int32_t max_num_seqs, max_num_batched_tokens, max_waiting;
 

@@ -3,6 +3,7 @@
  * bench_model.c - how fast a model reads a prompt (pp512) and writes (tg128), alone and in batches,
  * through the engine as a program uses it; and where the time of a step goes. */
 #include "serve/bench.h"
+#include "serve/open_engine.h"
 #include "serve/progress.h"
 
 #include "engine/plan.h"
@@ -239,12 +240,6 @@ static oct_status print_json(struct oct_output *out, const struct bench *b)
     return st;
 }
 
-static bool on_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
-{
-    oct_progress_update(user, done_bytes, total_bytes);
-    return true;
-}
-
 /* Room for the largest batch, whatever the default: nobody is preempted here. */
 static oct_status size_cache(const char *path, struct oct_engine_options *o)
 {
@@ -266,23 +261,14 @@ done:
 
 static oct_status open_engine(const struct oct_params *p, const char *path, oct_engine **out)
 {
-    struct oct_progress progress;
-    struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
-    o.model_path = path;
-    o.dtype = oct_param_str(p, OCT_P_DTYPE, NULL);
-    o.n_threads = (int32_t)oct_param_int(p, OCT_P_THREADS, 0);
+    struct oct_engine_options o = oct_command_options(p, path);
     o.max_model_len = PROMPT_TOKENS + OUTPUT_TOKENS;
     o.max_num_seqs = MAX_BATCH;
     o.max_num_batched_tokens = PROMPT_TOKENS;
     o.prefix_cache = OCT_SWITCH_OFF; /* each round does the whole work */
     o.manual = 1;
     OCT_TRY(size_cache(path, &o));
-    o.progress = on_progress;
-    o.progress_user = &progress;
-    oct_progress_init(&progress);
-    const oct_status st = oct_engine_open(&o, out);
-    oct_progress_finish(&progress);
-    return st;
+    return oct_command_open(&o, out);
 }
 
 oct_status oct_bench_model(const struct oct_params *p, const char *path, struct oct_output *out)

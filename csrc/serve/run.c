@@ -9,38 +9,20 @@
 #include "serve/conversation.h"
 #include "serve/format.h"
 #include "serve/interrupt.h"
-#include "serve/progress.h"
+#include "serve/open_engine.h"
 
 #include <string.h>
 #include <unistd.h>
 
-static bool on_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
-{
-    oct_progress_update(user, done_bytes, total_bytes);
-    return !oct_interrupt_pending();
-}
-
 static oct_status open_engine(const struct oct_params *p, const char *path,
                               const struct oct_chat_template *chat, oct_engine **out)
 {
-    struct oct_progress progress;
-    struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
-    o.model_path = path;
-    o.dtype = oct_param_str(p, OCT_P_DTYPE, NULL);
-    o.n_threads = (int32_t)oct_param_int(p, OCT_P_THREADS, 0);
-    o.max_model_len = (int32_t)oct_param_int(p, OCT_P_MAX_MODEL_LEN, 0);
+    struct oct_engine_options o = oct_command_options(p, path);
     o.max_num_seqs = 1;
     o.manual = 1; /* Ctrl-C is looked for between steps */
-    o.max_num_batched_tokens = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_BATCHED_TOKENS, 0);
-    o.kv_cache_bytes = oct_param_int(p, OCT_P_KV_CACHE_BYTES, 0);
     o.chat_template = chat->text;
     o.chat_template_name = chat->name;
-    o.progress = on_progress;
-    o.progress_user = &progress;
-    oct_progress_init(&progress);
-    const oct_status st = oct_engine_open(&o, out);
-    oct_progress_finish(&progress);
-    return st;
+    return oct_command_open(&o, out);
 }
 
 static struct oct_sampling sampling_of(const struct oct_params *p)

@@ -18,7 +18,7 @@ enum { FAKE_N_TOKENS = 256, FAKE_STOP_TOKEN = 2 };
 
 struct fake_options {
     int32_t n_pages;                              /* 0: 64 */
-    int32_t n_groups, windows[OCT_MAX_KV_GROUPS]; /* 0 groups: one, of full attention */
+    int32_t n_groups, windows[OCT_KV_MAX_GROUPS]; /* 0 groups: one, of full attention */
     int32_t max_num_seqs, max_num_batched_tokens, max_model_len,
         max_waiting; /* 0: 8, 64, 512, 1000 */
     bool manual, no_prefix_cache;

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/open_engine.h"
+
+#include "serve/interrupt.h"
+#include "serve/progress.h"
+
+struct oct_engine_options oct_command_options(const struct oct_params *p, const char *model_path)
+{
+    struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
+    o.model_path = model_path;
+    o.dtype = oct_param_str(p, OCT_P_DTYPE, NULL);
+    o.n_threads = (int32_t)oct_param_int(p, OCT_P_THREADS, 0);
+    o.max_model_len = (int32_t)oct_param_int(p, OCT_P_MAX_MODEL_LEN, 0);
+    o.max_num_batched_tokens = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_BATCHED_TOKENS, 0);
+    o.kv_cache_bytes = oct_param_int(p, OCT_P_KV_CACHE_BYTES, 0);
+    return o;
+}
+
+static bool on_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
+{
+    oct_progress_update(user, done_bytes, total_bytes);
+    return !oct_interrupt_pending();
+}
+
+oct_status oct_command_open(const struct oct_engine_options *options, oct_engine **out)
+{
+    struct oct_engine_options o = *options;
+    struct oct_progress progress;
+    oct_progress_init(&progress);
+    o.progress = on_progress;
+    o.progress_user = &progress;
+    const oct_status st = oct_engine_open(&o, out);
+    oct_progress_finish(&progress);
+    return st;
+}
