@@ -447,7 +447,7 @@ enum oct_exit oct_command_batch(const struct oct_params *p)
     if (st != OCT_OK && !(st == OCT_E_CANCELLED && oct_interrupt_pending())) {
         code = oct_command_failed(st);
     }
-    if (complete || b.start_us > 0) {
+    if (b.start_us > 0) { /* else all had results before, as was told */
         tell_end(&b, complete);
     }
     deinit(&b);

@@ -272,6 +272,7 @@ Test(batch, a_run_goes_on_where_another_was_cut_off)
         octavo_batch(&s, "");
         cr_assert_eq(s.code, 0, "%zu: %s", part, s.err.data);
         cr_assert_eq(strstr(s.err.data, "40 done now") != NULL, part == 0, "%s", s.err.data);
+        cr_assert_eq(strstr(s.err.data, "done now") != NULL, part < 8, "%s", s.err.data);
         spawned_free(&s);
         read_results(&again);
         cr_assert_eq(again.n, (size_t)N, "part %zu: %zu results", part, again.n);
