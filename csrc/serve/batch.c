@@ -373,6 +373,9 @@ static oct_status open_files(const struct oct_params *p, struct batch *b)
     OCT_TRY(oct_lines_open(in, &b->in));
     OCT_TRY(oct_batch_scan(&b->in, &b->ids));
     b->n_total = json_object_size(b->ids);
+    if (b->n_total == 0) {
+        return OCT_FAIL(OCT_E_ARG, "%s holds no requests", in);
+    }
     OCT_TRY(oct_batch_results_open(out, oct_param_bool(p, OCT_P_OVERWRITE), b->ids, &b->n_before,
                                    &b->n_failed, &b->out));
     if (b->n_before > 0) {

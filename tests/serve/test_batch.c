@@ -365,6 +365,7 @@ Test(batch, bad_files_are_refused_by_line_before_anything_is_done)
     static const struct {
         const char *input, *results, *want;
     } row[] = {
+        {" \n\n", NULL, "holds no requests"},
         {"{\"custom_id\": 1}\n", NULL, "line 1: \"custom_id\""},
         {LINE("a") "\nnot JSON\n", NULL, "line 3"},
         {LINE("a") LINE("b") LINE("a"), NULL, "line 3: custom_id \"a\" was there before"},
