@@ -124,19 +124,30 @@ void vg_async_describe(struct vg_cta *c, char *buf, size_t n)
 
 // ---- fences that concern only this engine ----
 
+// imm: the views it moves.
 static int fence_proxy(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 {
-    (void)op;
-    (void)mask;
-    vg_sync_fence_proxy_async(w);
+    vg_sync_fence_proxy(w, (unsigned)op->imm);
+    if (op->flags) { // it has release semantics
+        vg_sync_fence(w, mask, VG_SCOPE_GPU);
+    }
     return VG_STEP_DONE;
 }
 
-static int fence_nothing(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
+static int fence_map_acquire(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 {
-    (void)w;
-    (void)op;
-    (void)mask;
+    const struct vg_addr *at = op->ext;
+    vg_sync_fence(w, mask, VG_SCOPE_GPU);
+    for (uint32_t m = mask; m; m &= m - 1) {
+        uint64_t addr = vg_lane_addr(w, *at, vg_first(m));
+        if (addr % 64 != 0) {
+            VG_FIND(w, (int)vg_first(m), VG_MISALIGNED,
+                    "fence.proxy.tensormap of 0x%llx, which is not aligned to 64 bytes",
+                    (unsigned long long)addr);
+            return VG_STEP_FAULT;
+        }
+        vg_race_map_fence(w, addr);
+    }
     return VG_STEP_DONE;
 }
 
@@ -154,7 +165,16 @@ static int fence_mbarrier_init(struct vg_warp *w, const struct vg_op *op, uint32
     return VG_STEP_DONE;
 }
 
-static enum vg_decoded fence_decode(const struct ptx_inst *in, struct vg_op *op)
+static bool has_prefix(const struct ptx_inst *in, const char *what)
+{
+    bool yes = false;
+    for (unsigned i = 1; i < in->n_tok; i++) {
+        yes = yes || strncmp(in->tok[i], what, strlen(what)) == 0;
+    }
+    return yes;
+}
+
+static enum vg_decoded fence_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op)
 {
     op->count = VG_N_WARP_SYNC;
     if (ptx_has(in, "mbarrier_init")) {
@@ -164,12 +184,23 @@ static enum vg_decoded fence_decode(const struct ptx_inst *in, struct vg_op *op)
     if (!ptx_has(in, "proxy")) {
         return VG_DEC_NOT_MINE;
     }
-    bool async = false;
-    for (unsigned i = 1; i < in->n_tok; i++) {
-        async = async || strncmp(in->tok[i], "async", 5) == 0;
+    op->fn = fence_proxy; // .alias moves nothing
+    if (has_prefix(in, "tensormap")) {
+        op->imm = 1u << VG_VIEW_MAP;
+        op->flags = ptx_has(in, "release");
+        if (ptx_has(in, "acquire") && in->n_op >= 1) {
+            struct vg_addr *at = vg_dec_alloc(dc, sizeof(*at));
+            *at = vg_dec_addr(dc, &in->op[0]);
+            op->ext = at;
+            op->fn = fence_map_acquire;
+        }
+    } else if (has_prefix(in, "async")) {
+        bool shared = has_prefix(in, "shared") || has_prefix(in, "sync_restrict");
+        op->imm = shared                  ? 1u << VG_VIEW_SHARED
+                  : ptx_has(in, "global") ? 1u << VG_VIEW_GLOBAL
+                                          : 1u << VG_VIEW_SHARED | 1u << VG_VIEW_GLOBAL;
     }
-    op->fn = async ? fence_proxy : fence_nothing;
-    return VG_DEC_OK;
+    return vg_dec_failed(dc) ? VG_DEC_BAD : VG_DEC_OK;
 }
 
 enum vg_decoded vg_async_decode(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op)
@@ -179,7 +210,7 @@ enum vg_decoded vg_async_decode(struct vg_dec *dc, const struct ptx_inst *in, st
         return vg_mbar_decode(dc, in, op);
     }
     if (strcmp(name, "fence") == 0) {
-        return fence_decode(in, op);
+        return fence_decode(dc, in, op);
     }
     if (strcmp(name, "cp") != 0) {
         return VG_DEC_NOT_MINE;

@@ -125,7 +125,8 @@ static bool mark_done(void *ctx, uint64_t addr, uint32_t bytes)
 {
     const struct mark *m = ctx;
     vg_shadow_delivered(vg_shadow_global(addr), bytes);
-    vg_race_global_range(m->w, addr, bytes, (int)m->p->lane, m->p->red ? VG_ATOMIC : VG_STORE);
+    enum vg_access kind = m->p->red ? VG_ATOMIC : VG_STORE;
+    vg_race_global_range(m->w, addr, bytes, (int)m->p->lane, kind | VG_ACCESS_ASYNC);
     return true;
 }
 
@@ -389,7 +390,7 @@ static int load_global(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             !vg_range_global(w, (int)l, src, bytes, false, "cp.async.bulk source")) {
             return VG_STEP_FAULT;
         }
-        vg_race_global_range(w, src, bytes, (int)l, VG_LOAD);
+        vg_race_global_range(w, src, bytes, (int)l, VG_LOAD | VG_ACCESS_ASYNC);
         uint32_t ctas = x->multicast ? vg_r(w, x->mask_row)[l] & 0xFFFF : 0;
         for (unsigned r = 0; r < VG_MAX_CLUSTER; r++) {
             struct vg_cta *d = t, *db = tb;

@@ -107,6 +107,41 @@ static void bad_global(struct vg_warp *w, int lane, uint64_t addr, unsigned byte
             (unsigned long long)addr, text);
 }
 
+// Words about an offset in shared memory that no variable covers.
+static void describe_shared(const struct vg_chk_cta *c, uint32_t off, char *buf, size_t n)
+{
+    const struct vg_program *p = c->grid->grid->program;
+    uint32_t dyn = c->cta->dyn_offset;
+    const struct vg_shared_var *before = NULL;
+    for (uint32_t i = 0; i < p->n_shared_var && p->shared_var[i].at <= off; i++) {
+        before = &p->shared_var[i];
+    }
+    if (c->cta->dyn_bytes && off >= dyn) {
+        snprintf(buf, n, "%u bytes past the end of dynamic shared memory (%u bytes)",
+                 off - dyn - c->cta->dyn_bytes, c->cta->dyn_bytes);
+    } else if (before && (!c->cta->dyn_bytes || off - before->at - before->bytes < dyn - off)) {
+        snprintf(buf, n, "%u bytes past the end of %s (%u bytes)", off - before->at - before->bytes,
+                 before->name, before->bytes);
+    } else if (c->cta->dyn_bytes) {
+        snprintf(buf, n, "%u bytes before dynamic shared memory", dyn - off);
+    } else {
+        snprintf(buf, n, "the kernel has no shared memory there");
+    }
+}
+
+static void bad_shared(struct vg_warp *w, int lane, const struct vg_chk_cta *c, uint32_t off,
+                       unsigned bytes, const char *what)
+{
+    char text[192];
+    uint32_t at = off;
+    while (at < c->smem_bytes && at - off + 1 < bytes && (c->shadow[at] & VG_SH_ADDR)) {
+        at++;
+    }
+    describe_shared(c, at, text, sizeof(text));
+    VG_FIND(w, lane, VG_OUT_OF_BOUNDS, "%s of %u bytes at shared memory offset 0x%x: %s", what,
+            bytes, off, text);
+}
+
 // The shadow of one lane's bytes is not as it should be. false: fault.
 static bool judge(struct vg_warp *w, int lane, const uint8_t *s, unsigned n, uint64_t at,
                   const char *space, enum vg_access kind)
@@ -336,14 +371,13 @@ bool vg_check_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t of
                 return false;
             }
             if (at >= n || bytes > n - at) {
-                VG_FIND(w, lane, VG_OUT_OF_BOUNDS,
-                        "%s of %u bytes at shared memory offset 0x%x of 0x%x bytes", verb(kind),
-                        bytes, at, n);
+                bad_shared(w, lane, t, at, bytes, verb(kind));
                 return false;
             }
             uint8_t *s = t->shadow + at;
             if (!lane_fine(s, bytes, care, good)) {
                 if (!judge(w, lane, s, bytes, at, "shared memory offset", kind)) {
+                    bad_shared(w, lane, t, at, bytes, verb(kind));
                     return false;
                 }
             }
@@ -399,9 +433,11 @@ bool vg_range_shared(struct vg_warp *w, int lane, struct vg_cta *t, uint32_t off
     struct vg_chk_cta *c = t->chk;
     enum vg_access kind = write ? VG_STORE : VG_LOAD;
     if (off >= c->smem_bytes || bytes > c->smem_bytes - off) {
-        VG_FIND(w, lane, VG_OUT_OF_BOUNDS,
-                "%s of %u bytes at shared memory offset 0x%x of 0x%x bytes", what, bytes, off,
-                c->smem_bytes);
+        bad_shared(w, lane, c, off, bytes, what);
+        return false;
+    }
+    if (first_bad(c->shadow + off, bytes, VG_SH_ADDR, 0) < bytes) {
+        bad_shared(w, lane, c, off, bytes, what);
         return false;
     }
     if (w->cta->grid->chk->bounds) {

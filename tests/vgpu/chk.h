@@ -4,8 +4,8 @@
 //
 // Agents: each warp of each CTA of a cluster, and per CTA one agent that stands for its
 // asynchronous copies. An agent's clock moves on when it releases; everything it did at clock c is
-// ordered before whoever knows a clock >= c of it. `pvc` is the same for the asynchronous proxy:
-// what of the generic proxy's writes has passed a fence.proxy.async on the way.
+// ordered before whoever knows a clock >= c of it. A vector has several views, one after the other:
+// what is known in general; what of that has passed a proxy fence on the way, by kind of fence.
 #ifndef VG_CHK_H
 #define VG_CHK_H
 
@@ -23,16 +23,24 @@ enum { VG_R_MULTI = 32, VG_R_SPLIT = 64, VG_R_STRONG = 128, VG_R_LANE = 31 };
 enum { VG_CLOCK_MAX = (1 << 24) - 16, VG_RBLOCK_WORDS = 64 };
 #define VG_RMASK_FAR (UINT64_C(1) << 63) // read by an agent of another CTA, or the async agent
 
-struct vg_vc {          // a sync object: what its releases have published
-    uint32_t *vc, *pvc; // [n_agents]; NULL: nothing yet
-    uint32_t *far;      // [n_far], NULL: nothing from other CTAs (clusters)
+enum {
+    VG_VIEW_ALL,
+    VG_VIEW_GLOBAL,                // fence.proxy.async of global memory
+    VG_VIEW_MAP,                   // fence.proxy.tensormap::generic.release
+    VG_FAR_VIEWS,                  // those above are kept of other clusters, too
+    VG_VIEW_SHARED = VG_FAR_VIEWS, // fence.proxy.async of shared memory
+    VG_VIEWS
+};
+
+struct vg_vc {     // a sync object: what its releases have published
+    uint32_t *vc;  // [VG_VIEWS][n_agents]; NULL: nothing yet
+    uint32_t *far; // [VG_FAR_VIEWS][n_far]; NULL: nothing from other clusters
 };
 
 struct vg_chk_warp {
     unsigned agent, far_agent;
-    uint32_t *vc;       // [n_agents]; own entry: the running clock
-    uint32_t *pvc;      // [n_agents]
-    uint32_t *far;      // [n_far] clocks of warps of other clusters, NULL: knows nothing of them
+    uint32_t *vc;  // [VG_VIEWS][n_agents]; own entry of the first view: the running clock
+    uint32_t *far; // [VG_FAR_VIEWS][n_far] of other clusters' warps; NULL: knows nothing of them
     uint32_t full_sync; // clock at the last synchronisation of all lanes
     // [lane][other]: the lane knows what the other did before this clock. NULL: full_sync for all.
     uint32_t (*pair)[32];
@@ -63,6 +71,10 @@ struct vg_chk_cta {
     unsigned n_sync, cap_sync;
     struct vg_vc *cluster_sync[2]; // of the cluster's barrier, even and odd phases; owned by rank 0
     uint64_t cluster_arrived[VG_MAX_WARPS], cluster_waited[VG_MAX_WARPS];
+    struct vg_map_fence {     // fence.proxy.tensormap acquire of this CTA, the last ones
+        uint64_t addr, state; // what had been written to the map by then
+    } map_fence[8];
+    unsigned n_map_fences;
     struct vg_chk_cta *next_free;
 };
 
@@ -83,6 +95,15 @@ struct vg_chk_grid {
     bool gsync_used; // some warp has published something
 };
 
+static inline uint32_t *vg_view(const struct vg_chk_grid *g, const uint32_t *vc, unsigned view)
+{
+    return (uint32_t *)(uintptr_t)(vc + (size_t)view * g->n_agents);
+}
+static inline uint32_t *vg_far_view(const struct vg_chk_grid *g, const uint32_t *far, unsigned view)
+{
+    return (uint32_t *)(uintptr_t)(far + (size_t)view * g->n_far);
+}
+
 // A finding at the running instruction. lane -1: the whole warp.
 #define VG_FIND(w, lane_, kind_, ...) \
     do { \
@@ -93,7 +114,7 @@ struct vg_chk_grid {
 
 void *vg_chk_alloc(size_t n, size_t size); // zeroed; aborts when out of memory
 
-// ---- vector clocks (race.c) ----
+// ---- vector clocks (clock.c) ----
 void vg_vc_init(struct vg_vc *v);
 void vg_vc_free(struct vg_vc *v);
 void vg_vc_clear(struct vg_chk_grid *g, struct vg_vc *v); // forgets what was published
@@ -102,6 +123,7 @@ void vg_vc_release(struct vg_warp *w, struct vg_vc *v);
 void vg_vc_acquire(struct vg_warp *w, const struct vg_vc *v);
 // Publishes an asynchronous write of CTA c at this clock (already in generic order for acquirers).
 void vg_vc_async(struct vg_chk_cta *c, struct vg_vc *v, uint32_t clock);
+void vg_vc_join(const struct vg_chk_grid *g, struct vg_vc *to, const struct vg_vc *from);
 void vg_clock_tick(struct vg_warp *w);
 
 // ---- shared-memory records (race.c); nothing happens when races are off ----
@@ -123,7 +145,7 @@ uint32_t vg_async_tick(struct vg_chk_cta *c);
 // names the reader in findings. One finding at most. Leaves a read record.
 void vg_race_async_read(struct vg_warp *w, struct vg_cta *target, uint32_t off, uint32_t bytes,
                         const char *what);
-void vg_sync_fence_proxy_async(struct vg_warp *w);
+void vg_sync_fence_proxy(struct vg_warp *w, unsigned views); // bits by VG_VIEW_; clock.c
 
 // ---- global records (grace.c) ----
 void vg_race_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, unsigned bytes,
@@ -131,6 +153,9 @@ void vg_race_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, u
 void vg_race_global_range(struct vg_warp *w, uint64_t addr, uint64_t bytes, int lane,
                           enum vg_access kind);
 uint32_t vg_race_launch_id(void);
+// A tensor copy reads the map at addr. fence: an acquire fence of the tensor map's proxy does.
+void vg_race_map_use(struct vg_warp *w, uint64_t addr, int lane);
+void vg_race_map_fence(struct vg_warp *w, uint64_t addr);
 
 // ---- shadow of ranges (check.c) ----
 // false: not all addressable; the finding is reported. what: "cp.async source".

@@ -15,7 +15,6 @@ void vg_vc_init(struct vg_vc *v)
 void vg_vc_free(struct vg_vc *v)
 {
     free(v->vc);
-    free(v->pvc);
     free(v->far);
     *v = (struct vg_vc){0};
 }
@@ -23,8 +22,7 @@ void vg_vc_free(struct vg_vc *v)
 void vg_vc_clear(struct vg_chk_grid *g, struct vg_vc *v)
 {
     if (v->vc) {
-        memset(v->vc, 0, g->n_agents * sizeof(uint32_t));
-        memset(v->pvc, 0, g->n_agents * sizeof(uint32_t));
+        memset(v->vc, 0, (size_t)VG_VIEWS * g->n_agents * sizeof(uint32_t));
     }
     free(v->far);
     v->far = NULL;
@@ -43,16 +41,15 @@ static void join_far(const struct vg_chk_grid *g, uint32_t **to, const uint32_t 
         return;
     }
     if (!*to) {
-        *to = vg_chk_alloc(g->n_far, sizeof(uint32_t));
+        *to = vg_chk_alloc((size_t)VG_FAR_VIEWS * g->n_far, sizeof(uint32_t));
     }
-    join(*to, from, g->n_far);
+    join(*to, from, VG_FAR_VIEWS * g->n_far);
 }
 
 static void need(const struct vg_chk_grid *g, struct vg_vc *v)
 {
     if (!v->vc) {
-        v->vc = vg_chk_alloc(g->n_agents, sizeof(uint32_t));
-        v->pvc = vg_chk_alloc(g->n_agents, sizeof(uint32_t));
+        v->vc = vg_chk_alloc((size_t)VG_VIEWS * g->n_agents, sizeof(uint32_t));
     }
 }
 
@@ -60,8 +57,7 @@ static void publish(struct vg_warp *w, struct vg_vc *v)
 {
     const struct vg_chk_grid *g = w->cta->grid->chk;
     need(g, v);
-    join(v->vc, w->chk->vc, g->n_agents);
-    join(v->pvc, w->chk->pvc, g->n_agents);
+    join(v->vc, w->chk->vc, VG_VIEWS * g->n_agents);
     join_far(g, &v->far, w->chk->far);
 }
 
@@ -85,9 +81,17 @@ void vg_vc_acquire(struct vg_warp *w, const struct vg_vc *v)
 {
     const struct vg_chk_grid *g = w->cta->grid->chk;
     if (g->race && v->vc) {
-        join(w->chk->vc, v->vc, g->n_agents);
-        join(w->chk->pvc, v->pvc, g->n_agents);
+        join(w->chk->vc, v->vc, VG_VIEWS * g->n_agents);
         join_far(g, &w->chk->far, v->far);
+    }
+}
+
+void vg_vc_join(const struct vg_chk_grid *g, struct vg_vc *to, const struct vg_vc *from)
+{
+    if (g->race && from->vc) {
+        need(g, to);
+        join(to->vc, from->vc, VG_VIEWS * g->n_agents);
+        join_far(g, &to->far, from->far);
     }
 }
 
@@ -237,14 +241,23 @@ void vg_sync_fence(struct vg_warp *w, uint32_t mask, enum vg_scope scope)
     vg_clock_tick(w);
 }
 
-void vg_sync_fence_proxy_async(struct vg_warp *w)
+void vg_sync_fence_proxy(struct vg_warp *w, unsigned views)
 {
     const struct vg_chk_grid *g = w->cta->grid->chk;
-    if (g->race) {
-        struct vg_chk_warp *k = w->chk;
-        memcpy(k->pvc, k->vc, g->n_agents * sizeof(uint32_t));
-        vg_clock_tick(w);
+    if (!g->race) {
+        return;
     }
+    struct vg_chk_warp *k = w->chk;
+    for (unsigned v = VG_VIEW_ALL + 1; v < VG_VIEWS; v++) {
+        if (!(views >> v & 1)) {
+            continue;
+        }
+        memcpy(vg_view(g, k->vc, v), k->vc, g->n_agents * sizeof(uint32_t));
+        if (k->far && v < VG_FAR_VIEWS) {
+            memcpy(vg_far_view(g, k->far, v), k->far, g->n_far * sizeof(uint32_t));
+        }
+    }
+    vg_clock_tick(w);
 }
 
 // The word's sync object takes and gives, by the rules of the memory model: a release publishes all
@@ -259,10 +272,7 @@ static void exchange(struct vg_warp *w, struct vg_vc *v, bool reads, bool writes
         if (acquire) {
             vg_vc_acquire(w, v);
         } else {
-            need(g, &k->pending);
-            join(k->pending.vc, v->vc, g->n_agents);
-            join(k->pending.pvc, v->pvc, g->n_agents);
-            join_far(g, &k->pending.far, v->far);
+            vg_vc_join(g, &k->pending, v);
             k->has_pending = true;
         }
     }
@@ -270,10 +280,7 @@ static void exchange(struct vg_warp *w, struct vg_vc *v, bool reads, bool writes
         if (release) {
             vg_vc_release(w, v);
         } else if (k->has_fence) {
-            need(g, v);
-            join(v->vc, k->fence.vc, g->n_agents);
-            join(v->pvc, k->fence.pvc, g->n_agents);
-            join_far(g, &v->far, k->fence.far);
+            vg_vc_join(g, v, &k->fence);
         }
     }
 }
@@ -313,8 +320,8 @@ void vg_sync_atomic_shared(struct vg_warp *w, struct vg_cta *target, const uint3
     }
 }
 
-// What a sync object of global memory says of warps: by grid-wide number. Agents of the own cluster
-// are translated on the way in and out.
+// What a sync object of global memory says of warps: by grid-wide number, in every view. Agents of
+// the own cluster are translated on the way in and out.
 static void far_in(struct vg_warp *w, uint32_t **far, const uint32_t *vc, const uint32_t *own_far)
 {
     const struct vg_chk_grid *g = w->cta->grid->chk;
@@ -322,30 +329,30 @@ static void far_in(struct vg_warp *w, uint32_t **far, const uint32_t *vc, const 
         return;
     }
     if (!*far) {
-        *far = vg_chk_alloc(g->n_far, sizeof(uint32_t));
+        *far = vg_chk_alloc((size_t)VG_FAR_VIEWS * g->n_far, sizeof(uint32_t));
     }
-    unsigned first = w->cta->linear - w->cta->rank;
+    unsigned first = (w->cta->linear - w->cta->rank) * g->n_warps;
     for (unsigned r = 0; r < g->cluster_ctas; r++) {
-        for (unsigned i = 0; i < g->n_warps; i++) {
-            uint32_t *p = &(*far)[(first + r) * g->n_warps + i];
-            uint32_t x = vc[r * (g->n_warps + 1) + i];
-            *p = *p > x ? *p : x;
+        uint32_t *to = *far + first + r * g->n_warps;
+        const uint32_t *from = vc + r * (g->n_warps + 1);
+        for (unsigned v = 0; v < VG_FAR_VIEWS; v++) {
+            join(vg_far_view(g, to, v), vg_view(g, from, v), g->n_warps);
         }
     }
     if (own_far) {
-        join(*far, own_far, g->n_far);
+        join(*far, own_far, VG_FAR_VIEWS * g->n_far);
     }
 }
 
 static void far_out(struct vg_warp *w, uint32_t *vc, const uint32_t *far)
 {
     const struct vg_chk_grid *g = w->cta->grid->chk;
-    unsigned first = w->cta->linear - w->cta->rank;
+    unsigned first = (w->cta->linear - w->cta->rank) * g->n_warps;
     for (unsigned r = 0; r < g->cluster_ctas; r++) {
-        for (unsigned i = 0; i < g->n_warps; i++) {
-            uint32_t x = far[(first + r) * g->n_warps + i];
-            uint32_t *p = &vc[r * (g->n_warps + 1) + i];
-            *p = *p > x ? *p : x;
+        const uint32_t *from = far + first + r * g->n_warps;
+        uint32_t *to = vc + r * (g->n_warps + 1);
+        for (unsigned v = 0; v < VG_FAR_VIEWS; v++) {
+            join(vg_view(g, to, v), vg_far_view(g, from, v), g->n_warps);
         }
     }
 }

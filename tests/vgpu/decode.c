@@ -526,6 +526,48 @@ static void visit(struct walk *k, const struct ptx_func *f, unsigned depth)
     k->order[k->n++] = f;
 }
 
+// Shared variables of every function that may run, and of the module. Each is followed by a red
+// zone of 128 bytes, which leaves banks as they are without it; none has an address yet.
+static void lay_out_shared(struct vg_dec *dc, const struct ptx_func *const *order, uint32_t n_order)
+{
+    enum { RED = 128 };
+    const struct ptx_module *m = dc->mod->ptx;
+    struct vg_program *p = dc->prog;
+    uint64_t shared = 0, span = 0;
+    uint32_t most = 0;
+    for (uint32_t i = 0; i <= n_order; i++) {
+        most += i < n_order ? order[i]->n_var : m->n_var;
+    }
+    p->shared_var = vg_dec_alloc(dc, (most + 1) * sizeof(*p->shared_var));
+    p->dyn_align = 16;
+    for (uint32_t i = 0; i <= n_order; i++) {
+        uint32_t n = i < n_order ? order[i]->n_var : m->n_var;
+        struct ptx_var **vars = i < n_order ? order[i]->var : m->var;
+        for (uint32_t v = 0; v < n; v++) {
+            struct ptx_var *x = vars[v];
+            if (x->space != PTX_SHARED) {
+                continue;
+            }
+            if (x->is_extern) {
+                p->dyn_align = x->align > p->dyn_align ? x->align : p->dyn_align;
+                continue;
+            }
+            shared = align_up(shared, x->align);
+            span = align_up(span, x->align);
+            x->at = span;
+            p->shared_var[p->n_shared_var++] =
+                (struct vg_shared_var){x->name, (uint32_t)span, (uint32_t)x->bytes};
+            shared += x->bytes;
+            span += x->bytes + RED;
+        }
+    }
+    if (shared > 256 * 1024) {
+        vg_dec_fail(dc, NULL, "%llu bytes of static shared memory", (unsigned long long)shared);
+    }
+    p->shared_bytes = (uint32_t)shared;
+    p->shared_span = (uint32_t)span;
+}
+
 static void decode_all(struct vg_dec *dc)
 {
     const struct ptx_module *m = dc->mod->ptx;
@@ -553,31 +595,7 @@ static void decode_all(struct vg_dec *dc)
     }
     dc->prog->max_depth = k.recursive || k.indirect ? RECURSION_DEPTH : k.height[dc->entry->index];
     dc->prog->code = vg_dec_alloc(dc, (k.n + 1) * sizeof(*dc->prog->code));
-    // Shared variables of every function that may run, and of the module.
-    uint64_t shared = 0;
-    dc->prog->dyn_align = 16;
-    for (uint32_t i = 0; i <= k.n; i++) {
-        uint32_t n = i < k.n ? k.order[i]->n_var : m->n_var;
-        struct ptx_var **vars = i < k.n ? k.order[i]->var : m->var;
-        for (uint32_t v = 0; v < n; v++) {
-            if (vars[v]->space != PTX_SHARED) {
-                continue;
-            }
-            if (vars[v]->is_extern) {
-                if (vars[v]->align > dc->prog->dyn_align) {
-                    dc->prog->dyn_align = vars[v]->align;
-                }
-                continue;
-            }
-            shared = align_up(shared, vars[v]->align);
-            vars[v]->at = shared;
-            shared += vars[v]->bytes;
-        }
-    }
-    if (shared > 256 * 1024) {
-        vg_dec_fail(dc, NULL, "%llu bytes of static shared memory", (unsigned long long)shared);
-    }
-    dc->prog->shared_bytes = (uint32_t)shared;
+    lay_out_shared(dc, k.order, k.n);
     for (uint32_t i = 0; i < m->n_func; i++) {
         dc->code_of[i] = UINT32_MAX;
     }

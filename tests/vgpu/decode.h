@@ -129,10 +129,16 @@ struct vg_program {
     uint32_t n_code;
     struct vg_frame callee; // largest frame of any callee
     uint32_t max_depth;     // nested calls; recursive programs get a fixed limit
-    uint32_t shared_bytes;  // static shared memory
-    uint32_t dyn_align;     // of the extern shared variable, at least 16
-    bool talks;             // CTAs may wait for each other: atomics, strong or volatile accesses
-    bool params_addressed;  // cvta.param: parameters must lie in device memory
+    uint32_t shared_bytes;  // static shared memory, as a device lays it out
+    uint32_t shared_span;   // as it is laid out here: with red zones between the variables
+    struct vg_shared_var {  // static shared variables, in ascending order
+        const char *name;
+        uint32_t at, bytes;
+    } * shared_var;
+    uint32_t n_shared_var;
+    uint32_t dyn_align;    // of the extern shared variable, at least 16
+    bool talks;            // CTAs may wait for each other: atomics, strong or volatile accesses
+    bool params_addressed; // cvta.param: parameters must lie in device memory
     bool uses_clusters;
     struct vg_slot *slots; // storage of finished CTAs, for the next ones (slot.c)
     unsigned n_slots;

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 // Record: launch << 54 | cta << 34 | warp << 29 | clock << 5 | flags. 0: none.
-enum { G_STRONG = 1, G_NC = 2, G_MANY_CTAS = 4, G_MANY_WARPS = 8 };
+enum { G_STRONG = 1, G_NC = 2, G_MANY_CTAS = 4, G_MANY_WARPS = 8, G_ASYNC = 16 };
 enum { G_LAUNCHES = 1 << 10, G_CTAS = 1 << 20 };
 
 static uint32_t last_launch;
@@ -36,7 +36,7 @@ struct access {
     const struct vg_chk_grid *g;
     uint64_t self; // record of this access
     enum vg_access kind;
-    bool writes, reads, reported;
+    bool writes, reads, async, reported;
 };
 
 static unsigned rec_launch(uint64_t r)
@@ -78,6 +78,36 @@ static bool ordered(const struct access *a, uint64_t rec)
         return a->g->gsync_used;
     }
     return k->far && rec_clock(rec) <= k->far[cta * n_warps + warp];
+}
+
+// The write that the record tells of has passed a proxy fence on its way to the running warp.
+static bool fenced(const struct vg_warp *w, uint64_t rec, unsigned view)
+{
+    const struct vg_cta *c = w->cta;
+    const struct vg_chk_warp *k = w->chk;
+    const struct vg_chk_grid *g = c->grid->chk;
+    unsigned cta = rec_cta(rec), warp = rec_warp(rec), first = c->linear - c->rank;
+    if (cta - first < g->cluster_ctas) {
+        return rec_clock(rec) <= vg_view(g, k->vc, view)[(cta - first) * (g->n_warps + 1) + warp];
+    }
+    return g->n_far == 0 ||
+           (k->far && rec_clock(rec) <= vg_far_view(g, k->far, view)[cta * g->n_warps + warp]);
+}
+
+static void report_unfenced(struct access *a, uint64_t addr, int lane, uint64_t rec)
+{
+    if (a->reported) {
+        return;
+    }
+    a->reported = true;
+    char text[256];
+    vg_mem_describe(addr, text, sizeof(text));
+    VG_FIND(
+        a->w, lane, VG_PROXY_FENCE,
+        "an asynchronous copy %s global address 0x%llx (%s), written by CTA %u, warp %u with no "
+        "fence.proxy.async of global memory since",
+        a->writes ? "writes" : "reads", (unsigned long long)addr, text, rec_cta(rec),
+        rec_warp(rec));
 }
 
 static void report(struct access *a, uint64_t addr, int lane, uint64_t rec, const char *did)
@@ -126,6 +156,8 @@ static void granule(struct access *a, struct vg_gword *q, uint64_t addr, uint16_
         }
         if (a->kind == VG_LOAD_NC || !ordered(a, rec)) {
             report(a, addr, lane, rec, "written");
+        } else if (a->async && !(rec & G_ASYNC) && !fenced(a->w, rec, VG_VIEW_GLOBAL)) {
+            report_unfenced(a, addr, lane, rec);
         }
     }
     bool lr = rec_launch(r) == launch;
@@ -174,6 +206,8 @@ static bool begin(struct access *a, struct vg_warp *w, enum vg_access kind)
         return false;
     }
     const struct vg_chk_warp *k = w->chk;
+    a->async = (kind & VG_ACCESS_ASYNC) != 0;
+    kind &= ~(unsigned)VG_ACCESS_ASYNC;
     bool strong = kind == VG_ATOMIC || kind == VG_LOAD_STRONG || kind == VG_STORE_STRONG;
     uint32_t clock = k->vc[k->agent];
     if (strong && k->has_fence) {
@@ -188,7 +222,8 @@ static bool begin(struct access *a, struct vg_warp *w, enum vg_access kind)
     a->reads = !a->writes;
     a->reported = false;
     a->self = (uint64_t)g->launch << 54 | (uint64_t)w->cta->linear << 34 | (uint64_t)w->id << 29 |
-              (uint64_t)clock << 5 | (strong ? G_STRONG : 0) | (kind == VG_LOAD_NC ? G_NC : 0);
+              (uint64_t)clock << 5 | (strong ? G_STRONG : 0) | (kind == VG_LOAD_NC ? G_NC : 0) |
+              (a->async && a->writes ? G_ASYNC : 0);
     return true;
 }
 
@@ -256,4 +291,65 @@ void vg_race_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, u
     if (q) {
         granule(&a, q, at, bits, first);
     }
+}
+
+// ---- tensor maps ----
+
+// A digest of the writes of this launch to a map; 0: none.
+static uint64_t map_state(const struct vg_warp *w, uint64_t addr)
+{
+    const struct vg_arena *ar = vg_arena_of(addr);
+    uint64_t h = 0;
+    for (unsigned i = 0; ar && i < 128 / 16; i++) {
+        const struct vg_gword *q = &ar->words[(addr - ar->base) / 16 + i];
+        for (unsigned k = 0; k < 2; k++) {
+            uint64_t rec = load(&q->w[k]);
+            if (rec_launch(rec) == w->cta->grid->chk->launch) {
+                h = (h ^ rec) * UINT64_C(0x9E3779B97F4A7C15) | 1;
+            }
+        }
+    }
+    return h;
+}
+
+void vg_race_map_fence(struct vg_warp *w, uint64_t addr)
+{
+    if (!w->cta->grid->chk->race) {
+        return;
+    }
+    struct vg_chk_cta *c = w->cta->chk;
+    unsigned max = sizeof(c->map_fence) / sizeof(c->map_fence[0]);
+    c->map_fence[c->n_map_fences++ % max] = (struct vg_map_fence){addr, map_state(w, addr)};
+}
+
+void vg_race_map_use(struct vg_warp *w, uint64_t addr, int lane)
+{
+    struct access a;
+    uint64_t state;
+    if (!begin(&a, w, VG_LOAD) || (state = map_state(w, addr)) == 0) {
+        return;
+    }
+    vg_race_global_range(w, addr, 128, lane, VG_LOAD);
+    const struct vg_arena *ar = vg_arena_of(addr);
+    for (unsigned i = 0; i < 2 * 128 / 16; i++) {
+        uint64_t rec = load(&ar->words[(addr - ar->base) / 16 + i / 2].w[i & 1]);
+        if (rec_launch(rec) == a.g->launch && !fenced(w, rec, VG_VIEW_MAP)) {
+            VG_FIND(
+                w, lane, VG_TENSORMAP,
+                "the tensor map at 0x%llx was written by CTA %u, warp %u in this launch with no "
+                "fence.proxy.tensormap::generic.release since",
+                (unsigned long long)addr, rec_cta(rec), rec_warp(rec));
+            return;
+        }
+    }
+    const struct vg_chk_cta *c = w->cta->chk;
+    for (unsigned i = 0; i < sizeof(c->map_fence) / sizeof(c->map_fence[0]); i++) {
+        if (i < c->n_map_fences && c->map_fence[i].addr == addr && c->map_fence[i].state == state) {
+            return;
+        }
+    }
+    VG_FIND(w, lane, VG_TENSORMAP,
+            "the tensor map at 0x%llx was written in this launch, and no "
+            "fence.proxy.tensormap::generic.acquire of it comes before this use",
+            (unsigned long long)addr);
 }

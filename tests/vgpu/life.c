@@ -43,7 +43,6 @@ static void cta_free(struct vg_chk_cta *c)
     for (unsigned i = 0; i < g->n_warps; i++) {
         struct vg_chk_warp *k = &c->warps[i];
         free(k->vc);
-        free(k->pvc);
         free(k->far);
         free(k->pair);
         vg_vc_free(&k->fence);
@@ -116,8 +115,7 @@ static struct vg_chk_cta *cta_new(struct vg_chk_grid *g, uint32_t smem_bytes)
         c->rrec = vg_chk_alloc(g->n_agents, sizeof(*c->rrec));
         c->rbyte = vg_chk_alloc(g->n_agents, sizeof(*c->rbyte));
         for (unsigned i = 0; i < g->n_warps; i++) {
-            c->warps[i].vc = vg_chk_alloc(g->n_agents, sizeof(uint32_t));
-            c->warps[i].pvc = vg_chk_alloc(g->n_agents, sizeof(uint32_t));
+            c->warps[i].vc = vg_chk_alloc(VG_VIEWS * g->n_agents, sizeof(uint32_t));
         }
     }
     return c;
@@ -140,6 +138,17 @@ static void forget_records(struct vg_chk_cta *c)
         memset(c->wbyte, 0, (size_t)c->n_words * 4 * sizeof(uint64_t));
     }
     c->base = 0;
+}
+
+// Variables and dynamic shared memory; what lies between is a red zone.
+static void mark_addressable(struct vg_chk_cta *c)
+{
+    const struct vg_program *p = c->grid->grid->program;
+    memset(c->shadow, 0, c->smem_bytes);
+    for (uint32_t i = 0; i < p->n_shared_var; i++) {
+        memset(c->shadow + p->shared_var[i].at, VG_SH_ADDR, p->shared_var[i].bytes);
+    }
+    memset(c->shadow + c->cta->dyn_offset, VG_SH_ADDR, c->cta->dyn_bytes);
 }
 
 void vg_chk_cta_open(struct vg_cta *cta)
@@ -170,20 +179,20 @@ void vg_chk_cta_open(struct vg_cta *cta)
     c->next_free = NULL;
     c->agent0 = cta->rank * (g->n_warps + 1);
     c->async_agent = c->agent0 + g->n_warps;
-    memset(c->shadow, VG_SH_ADDR, c->smem_bytes);
+    mark_addressable(c);
     for (unsigned i = 0; i < c->n_sync; i++) {
         vg_vc_free(&c->sync[i].vc);
     }
     c->n_sync = 0;
+    c->n_map_fences = 0;
     c->async_clock = c->base + 1;
     for (unsigned i = 0; i < g->n_warps; i++) {
         struct vg_chk_warp *k = &c->warps[i];
         k->agent = c->agent0 + i;
         k->far_agent = cta->linear * g->n_warps + i;
         if (g->race) {
-            for (unsigned a = 0; a < g->n_agents; a++) {
+            for (unsigned a = 0; a < VG_VIEWS * g->n_agents; a++) {
                 k->vc[a] = c->base;
-                k->pvc[a] = c->base;
             }
             k->vc[k->agent] = c->base + 1;
             k->full_sync = c->base + 1;

@@ -71,7 +71,8 @@ struct vg_bar *vg_bar_at(struct vg_warp *w, int lane, struct vg_cta *t, uint32_t
 void vg_bar_async_use(struct vg_warp *w, int lane, struct vg_bar *b)
 {
     const struct vg_chk_grid *g = w->cta->grid->chk;
-    if (g->race && !b->fenced && w->chk->pvc[b->init_agent] < b->init_clock) {
+    if (g->race && !b->fenced &&
+        vg_view(g, w->chk->vc, VG_VIEW_SHARED)[b->init_agent] < b->init_clock) {
         VG_FIND(w, lane, VG_PROXY_FENCE,
                 "a copy completes on the mbarrier at shared memory offset 0x%x, whose "
                 "mbarrier.init was "
@@ -123,24 +124,8 @@ static void complete(struct vg_bar *b)
         return;
     }
     struct vg_chk_grid *g = b->cta->grid->chk;
-    if (g->race && b->cur.vc) {
-        // What earlier phases published stays published.
-        struct vg_vc t = b->done;
-        b->done = b->cur;
-        b->cur = t;
-        if (b->cur.vc) {
-            for (unsigned i = 0; i < g->n_agents; i++) {
-                uint32_t *d = &b->done.vc[i], *p = &b->done.pvc[i];
-                *d = *d > b->cur.vc[i] ? *d : b->cur.vc[i];
-                *p = *p > b->cur.pvc[i] ? *p : b->cur.pvc[i];
-            }
-            if (b->cur.far && !b->done.far) {
-                b->done.far = b->cur.far;
-                b->cur.far = NULL;
-            }
-        }
-        vg_vc_clear(g, &b->cur);
-    }
+    vg_vc_join(g, &b->done, &b->cur); // what earlier phases published stays published
+    vg_vc_clear(g, &b->cur);
     b->phase++;
     b->pending = b->expected;
     happened(b);

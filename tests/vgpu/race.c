@@ -463,6 +463,7 @@ void vg_race_async_read(struct vg_warp *w, struct vg_cta *target, uint32_t off, 
     }
     struct who a = who_is(w, target, VG_LOAD);
     struct vg_chk_cta *t = target->chk;
+    const uint32_t *fenced = vg_view(t->grid, w->chk->vc, VG_VIEW_SHARED);
     uint32_t first = off / 4, n = (off + bytes + 3) / 4 - first;
     row(&a, first, n, -1, 0);
     uint64_t known = 0;
@@ -479,7 +480,7 @@ void vg_race_async_read(struct vg_warp *w, struct vg_cta *target, uint32_t off, 
             }
             uint32_t clock = (uint32_t)(rec >> 32);
             unsigned agent = (unsigned)(rec >> 16 & 0xFFFF);
-            if (clock > t->base && clock > w->chk->pvc[agent]) {
+            if (clock > t->base && clock > fenced[agent]) {
                 char name[64];
                 agent_name(t, agent, name, sizeof(name));
                 VG_FIND(w, -1, VG_PROXY_FENCE,

@@ -139,19 +139,21 @@ void vg_slots_free(struct vg_slot *list)
     }
 }
 
-// Offset of dynamic shared memory: after the static part, and with random scheduling now and then
-// some KiB further, where the CTA's limit allows it.
+// Offset of dynamic shared memory: behind the static part, aligned as its declaration asks. Random
+// schedules move it: half of the seeds by some KiB, the other half by a multiple of 128 bytes, so
+// that an alignment which was not declared is not there. Addresses stay below 256 KiB, which is all
+// that a matrix descriptor can name.
 static uint32_t dynamic_offset(const struct vg_grid *g, uint32_t bytes)
 {
     const struct vg_program *p = g->program;
-    uint32_t at = (p->shared_bytes + p->dyn_align - 1) & ~(p->dyn_align - 1);
-    uint32_t align = p->dyn_align > 1024 ? p->dyn_align : 1024;
+    uint32_t at = (p->shared_span + p->dyn_align - 1) & ~(p->dyn_align - 1), pad = 0;
     uint64_t seed = g->launch->seed;
-    if ((g->launch->checks & VG_CHECK_SCHED) && bytes && align == 1024) {
-        uint32_t pad = (uint32_t)(vg_random(&seed) % 4) * 1024;
-        at = at + pad + bytes <= 226 * 1024 ? at + pad : at;
+    if ((g->launch->checks & VG_CHECK_SCHED) && bytes) {
+        uint64_t r = vg_random(&seed);
+        pad = r & 1 ? 1024 * (uint32_t)(1 + (r >> 8) % 3) : 128 * (uint32_t)(1 + (r >> 8) % 7);
+        pad = (pad + p->dyn_align - 1) & ~(p->dyn_align - 1);
     }
-    return at;
+    return (uint64_t)at + pad + bytes + VG_SMEM_BASE <= 256 * 1024 ? at + pad : at;
 }
 
 static void start_warp(struct vg_warp *w, unsigned threads)

@@ -201,6 +201,7 @@ static bool read_map(struct vg_warp *w, const struct tma_ext *x, unsigned l, str
     if (!vg_range_global(w, (int)l, addr, sizeof(t->map), false, "tensor map")) {
         return false;
     }
+    vg_race_map_use(w, addr, (int)l);
     memcpy(&t->map, (const void *)(uintptr_t)addr, sizeof(t->map));
     if (!vg_tensormap_valid(&t->map)) {
         VG_FIND(w, (int)l, VG_TENSORMAP,
@@ -266,7 +267,7 @@ static int tma_load(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             !vg_sh_lane(w, x->bar, l, &tb, &boff) || !smem_fine(w, l, off, &tile.map)) {
             return VG_STEP_FAULT;
         }
-        struct run_ctx rc = {w, l, false, VG_LOAD};
+        struct run_ctx rc = {w, l, false, VG_LOAD | VG_ACCESS_ASYNC};
         if (!vg_tile_runs(&tile, check_run, &rc)) {
             return VG_STEP_FAULT;
         }

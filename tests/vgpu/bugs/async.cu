@@ -273,3 +273,41 @@ KERNEL(mbarrier_too_many_arrivals)
     bar_wait(&bar, 0);
     a.out[id()] = 1;
 }
+KERNEL(mbarrier_initialised_twice)
+{
+    __shared__ uint64_t bar;
+    if (threadIdx.x == 0) {
+        bar_init(&bar, blockDim.x);
+        if (BUG) {
+            bar_init(&bar, blockDim.x);
+        }
+    }
+    __syncthreads();
+    bar_arrive(&bar);
+    bar_wait(&bar, 0);
+    a.out[id()] = 1;
+}
+KERNEL(mbarrier_waits_two_phases_late) // the parity of a phase two back looks like the next one's
+{
+    __shared__ uint64_t bar;
+    int w = threadIdx.x / 32;
+    if (threadIdx.x == 0) {
+        bar_init(&bar, 32);
+    }
+    __syncthreads();
+    if (w == 1) {
+        bar_wait(&bar, 1); // before the first phase: this warp has used the barrier
+    }
+    __syncthreads();
+    if (w == 0) {
+        for (int i = 0; i < 2; i++) {
+            bar_arrive(&bar);
+            bar_wait(&bar, i);
+        }
+    }
+    __syncthreads();
+    if (w == 1 && BUG) {
+        bar_wait(&bar, 1);
+    }
+    a.out[id()] = 1;
+}

@@ -60,6 +60,10 @@ FN void fence_async()
 {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
+FN void fence_async_global()
+{
+    asm volatile("fence.proxy.async.global;" ::: "memory");
+}
 
 enum { TILE = 16 * 32 * 4 };
 
@@ -248,6 +252,144 @@ KERNEL(bulk_wait_read_is_not_wait) // .read says nothing about the destination
     }
 }
 
+// ---- the two proxies and global memory ----
+KERNEL(bulk_source_not_fenced) // the fence is one of shared memory only
+{
+    __shared__ alignas(128) float s[64];
+    __shared__ uint64_t bar;
+    if (threadIdx.x == 0) {
+        bar_init(&bar, 1);
+        fence_init();
+    }
+    a.out[threadIdx.x] = a.in[threadIdx.x];
+    if (BUG) {
+        fence_async();
+    } else {
+        fence_async_global();
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        expect(&bar, 256);
+        bulk_load(s, a.out, 256, &bar);
+    }
+    bar_wait(&bar, 0);
+    a.out[1024 + id()] = s[63 - threadIdx.x];
+}
+KERNEL(tma_source_of_other_cta_not_fenced) // CTA 0 writes a tile, CTA 1 loads it
+{
+    __shared__ alignas(1024) float s[512];
+    __shared__ uint64_t bar;
+    if (blockIdx.x == 0) {
+        for (int i = threadIdx.x; i < 512; i += blockDim.x) {
+            a.out[i] = a.in[i];
+        }
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            asm volatile("st.release.gpu.global.s32 [%0], 1;" ::"l"(a.flags) : "memory");
+        }
+        return;
+    }
+    if (threadIdx.x == 0) {
+        bar_init(&bar, 1);
+        fence_init();
+        int v;
+        do {
+            asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(v) : "l"(a.flags) : "memory");
+        } while (v == 0);
+        if (!BUG) {
+            fence_async_global();
+        }
+        expect(&bar, TILE);
+        tma_load(s, a.map_out, 0, 0, &bar);
+    }
+    __syncthreads();
+    bar_wait(&bar, 0);
+    a.out[1024 + threadIdx.x] = s[511 - threadIdx.x];
+}
+KERNEL(bulk_reduction_over_unfenced_write) // zeroes by ordinary stores, then adds through TMA
+{
+    __shared__ alignas(128) float s[64];
+    s[threadIdx.x] = a.in[threadIdx.x];
+    a.out[threadIdx.x] = 0;
+    fence_async();
+    if (!BUG) {
+        fence_async_global();
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        asm volatile(
+            "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;" ::"l"(
+                a.out),
+            "r"(smem(s)), "r"(256)
+            : "memory");
+        bulk_commit();
+        bulk_wait();
+    }
+}
+KERNEL(tma_source_overwritten) // the source of a load changes before anybody has waited for it
+{
+    __shared__ alignas(128) float s[64];
+    __shared__ uint64_t bar;
+    a.out[threadIdx.x] = a.in[threadIdx.x];
+    fence_async_global();
+    if (threadIdx.x == 0) {
+        bar_init(&bar, 1);
+        fence_init();
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        expect(&bar, 256);
+        bulk_load(s, a.out, 256, &bar);
+        if (BUG) {
+            a.out[5] = 99;
+        }
+    }
+    bar_wait(&bar, 0);
+    if (!BUG && threadIdx.x == 0) {
+        a.out[5] = 99;
+    }
+    a.out[1024 + threadIdx.x] = s[threadIdx.x];
+}
+// A tensor map that the kernel itself writes to global memory.
+FN void map_of_kernel(const Args &a, int no_release, int no_acquire)
+{
+    __shared__ alignas(1024) float s[512];
+    __shared__ uint64_t bar;
+    if (threadIdx.x < 32) {
+        a.flags[threadIdx.x] = ((const int *)&a.map_out)[threadIdx.x];
+        if (!no_release) {
+            asm volatile("fence.proxy.tensormap::generic.release.gpu;" ::: "memory");
+        }
+    }
+    for (int i = threadIdx.x; i < 512; i += blockDim.x) {
+        a.out[i] = a.in[i];
+    }
+    fence_async_global();
+    if (threadIdx.x == 0) {
+        bar_init(&bar, 1);
+        fence_init();
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        if (!no_acquire) {
+            asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(a.flags)
+                         : "memory");
+        }
+        expect(&bar, TILE);
+        tma_load(s, *(const Map *)a.flags, 0, 0, &bar);
+    }
+    bar_wait(&bar, 0);
+    a.out[1024 + threadIdx.x] = s[511 - threadIdx.x];
+}
+KERNEL(tensormap_not_released)
+{
+    map_of_kernel(a, BUG, 0);
+}
+KERNEL(tensormap_not_acquired)
+{
+    map_of_kernel(a, 0, BUG);
+}
+
 // ---- wgmma: 128 threads, A 64 x 32 s8 and B 8 x 32 s8, no swizzle ----
 FN uint64_t desc(const void *p, uint32_t lead, uint32_t stride, uint64_t mode)
 {
@@ -338,6 +480,75 @@ KERNEL(wgmma_accumulator_written)
 KERNEL(wgmma_descriptor_misaligned)
 {
     use_wgmma(a, 0, 0, 0, 0, 0, 0, BUG);
+}
+
+KERNEL(wgmma_a_register_written) // A from registers, one changed while the product is on its way
+{
+    __shared__ alignas(1024) signed char sb[8 * 32];
+    for (int i = threadIdx.x; i < 8 * 32; i += blockDim.x) {
+        sb[i] = (signed char)(a.in[i] - 40);
+    }
+    fence_async();
+    __syncthreads();
+    int d0 = 0, d1 = 0, d2 = 0, d3 = 0, r0 = (int)threadIdx.x, r1 = 7, r2 = 9, r3 = 11;
+    asm volatile("wgmma.fence.sync.aligned;\n"
+                 "wgmma.mma_async.sync.aligned.m64n8k32.s32.s8.s8 {%0, %1, %2, %3}, "
+                 "{%4, %5, %6, %7}, %8, 0;\n"
+                 "wgmma.commit_group.sync.aligned;\n"
+#if BUG
+                 "add.s32 %5, %5, 1;\n"
+#endif
+                 "wgmma.wait_group.sync.aligned 0;\n"
+                 : "+r"(d0), "+r"(d1), "+r"(d2), "+r"(d3), "+r"(r0), "+r"(r1), "+r"(r2), "+r"(r3)
+                 : "l"(desc(sb, 128, 256, 0))
+                 : "memory");
+    a.out[id()] = (float)(d0 + d1 + d2 + d3 + r1);
+}
+KERNEL(wgmma_exit_in_flight)
+{
+    __shared__ alignas(1024) signed char sa[64 * 32], sb[8 * 32];
+    for (int i = threadIdx.x; i < 64 * 32; i += blockDim.x) {
+        sa[i] = (signed char)a.in[i];
+    }
+    for (int i = threadIdx.x; i < 8 * 32; i += blockDim.x) {
+        sb[i] = (signed char)(a.in[i] - 40);
+    }
+    fence_async();
+    __syncthreads();
+    int d[4] = {0, 0, 0, 0};
+    mma_fence();
+    mma(d, desc(sa, 128, 256, 0), desc(sb, 128, 256, 0), 1);
+    mma_commit();
+    a.out[id()] = 1;
+    if (!BUG) {
+        mma_wait<0>();
+    }
+}
+// Operand with a 128-byte swizzle in dynamic shared memory: its pattern begins at multiples of
+// 1024, which the declaration must promise.
+#if BUG
+extern __shared__ __align__(128) signed char dynamic[];
+#else
+extern __shared__ __align__(1024) signed char dynamic[];
+#endif
+KERNEL(dynamic_shared_alignment_assumed)
+{
+    __shared__ alignas(16) signed char sb[8 * 32];
+    for (int i = threadIdx.x; i < 64 * 128; i += blockDim.x) {
+        dynamic[i] = (signed char)(i * 7);
+    }
+    for (int i = threadIdx.x; i < 8 * 32; i += blockDim.x) {
+        sb[i] = (signed char)(a.in[i] - 40);
+    }
+    fence_async();
+    __syncthreads();
+    int d[4] = {0, 0, 0, 0};
+    mma_fence();
+    mma(d, desc(dynamic, 16, 1024, 1), desc(sb, 128, 256, 0), 1);
+    mma_commit();
+    mma_wait<0>();
+    asm volatile("" : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])::"memory");
+    a.out[id()] = (float)(d[0] + d[1] + d[2] + d[3]);
 }
 
 // ---- clusters of two CTAs ----

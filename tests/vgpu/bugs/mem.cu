@@ -31,6 +31,38 @@ KERNEL(oob_shared)
     __syncthreads();
     a.out[id()] = s[threadIdx.x];
 }
+KERNEL(oob_next_shared_array) // into the array that happens to follow
+{
+    __shared__ float s[64];
+    __shared__ float t[64];
+    s[threadIdx.x] = a.in[id()];
+    t[threadIdx.x] = a.in[id()];
+    __syncthreads();
+    a.out[id()] = *(volatile float *)&s[threadIdx.x + BUG] + *(volatile float *)&t[threadIdx.x];
+}
+extern __shared__ float dynamic[];
+KERNEL(oob_dynamic_before) // from dynamic shared memory down into the static array
+{
+    __shared__ float s[64];
+    s[threadIdx.x] = a.in[id()];
+    dynamic[threadIdx.x] = a.in[id()];
+    __syncthreads();
+    a.out[id()] = s[63 - threadIdx.x] + *(volatile float *)&dynamic[(int)threadIdx.x - BUG];
+}
+KERNEL(oob_dynamic) // launched with 256 bytes of it
+{
+    dynamic[threadIdx.x + BUG] = a.in[id()];
+    __syncthreads();
+    a.out[id()] = dynamic[threadIdx.x];
+}
+KERNEL(oob_local)
+{
+    int t[4];
+    for (int i = 0; i < 4; i++) {
+        t[(i + threadIdx.x) & 3] = i;
+    }
+    a.out[id()] = (float)((volatile int *)t)[(threadIdx.x & 3) + (BUG && id() == 7 ? 4096 : 0)];
+}
 KERNEL(misaligned_global)
 {
     const float4 *p = (const float4 *)(a.in + BUG);
@@ -67,6 +99,58 @@ KERNEL(uninit_shared) // the halo is not loaded
     }
     __syncthreads();
     a.out[id()] = s[threadIdx.x] + s[threadIdx.x + 2];
+}
+KERNEL(uninit_local)
+{
+    int t[8];
+    for (int i = BUG; i < 8; i++) {
+        t[(i + threadIdx.x) & 7] = i;
+    }
+    a.out[id()] = (float)((volatile int *)t)[(id() * 5) & 7];
+}
+// The compiler invents no such read, so these are written in PTX: the write is predicated.
+KERNEL(uninit_register)
+{
+    uint32_t r, some = BUG ? threadIdx.x != 9 : 1;
+    asm volatile("{ .reg .u32 t; .reg .pred p; setp.ne.u32 p, %1, 0;\n"
+                 "@p mov.u32 t, 5;\n"
+                 "add.u32 %0, t, %1; }"
+                 : "=r"(r)
+                 : "r"(some));
+    a.out[id()] = (float)r;
+}
+KERNEL(uninit_register_of_a_loop) // the first round reads what only the second one has written
+{
+    uint32_t r, from = BUG ? 1 : 0;
+    asm volatile("{ .reg .u32 t, i; .reg .pred p;\n"
+                 "mov.u32 i, 0; mov.u32 %0, 0;\n"
+                 "L_%=: setp.ge.u32 p, i, %1;\n"
+                 "@p mov.u32 t, i;\n"
+                 "add.u32 %0, %0, t;\n"
+                 "add.u32 i, i, 1; setp.lt.u32 p, i, 3; @p bra L_%=; }"
+                 : "=r"(r)
+                 : "r"(from));
+    a.out[id()] = (float)r;
+}
+KERNEL(uninit_predicate)
+{
+    uint32_t r, some = BUG ? threadIdx.x < 40 : 1;
+    asm volatile("{ .reg .pred p, q; setp.ne.u32 p, %1, 0;\n"
+                 "@p setp.eq.u32 q, %1, 1;\n"
+                 "selp.u32 %0, 3, 4, q; }"
+                 : "=r"(r)
+                 : "r"(some));
+    a.out[id()] = (float)r;
+}
+KERNEL(uninit_register64)
+{
+    uint64_t r, some = BUG ? threadIdx.x & 1 : 1;
+    asm volatile("{ .reg .u64 t; .reg .pred p; setp.ne.u64 p, %1, 0;\n"
+                 "@p mov.u64 t, 5;\n"
+                 "mad.lo.u64 %0, t, 3, %1; }"
+                 : "=l"(r)
+                 : "l"(some));
+    a.out[id()] = (float)r;
 }
 KERNEL(use_after_free)
 {
@@ -150,6 +234,13 @@ KERNEL(grid_barrier_count_wrong) // waits for one CTA more than there are
     a.out[id()] = a.in[id()];
     grid_barrier(a.flags, gridDim.x + BUG);
     a.out[1024 + id()] = a.out[(id() + blockDim.x) % (gridDim.x * blockDim.x)];
+}
+KERNEL(grid_barrier_of_too_many) // more CTAs than the device holds at once; wants 116 KiB each
+{
+    grid_barrier(a.flags, BUG ? gridDim.x : 1);
+    if (threadIdx.x == 0) {
+        a.out[blockIdx.x] = 1;
+    }
 }
 // CTA 0 hands a value to CTA 1 through a flag.
 KERNEL(flag_without_release)

@@ -238,3 +238,34 @@ KERNEL(ldmatrix_misaligned)
                  : "memory");
     a.out[id()] = (float)r0;
 }
+KERNEL(shuffle_from_exited_lane)
+{
+    int lane = threadIdx.x % 32;
+    float x = a.in[id()];
+    if (BUG && lane == 31) {
+        return;
+    }
+    a.out[id()] = __shfl_xor_sync(BUG ? 0x7FFFFFFFu : ~0u, x, 1);
+}
+KERNEL(shuffle_mask_lacks_the_caller)
+{
+    float x = a.in[id()];
+    a.out[id()] = __shfl_xor_sync(BUG ? 0xFFFFu : ~0u, x, 1);
+}
+KERNEL(shuffle_in_a_branch) // the mask names lanes that never come
+{
+    float x = a.in[id()];
+    if (!BUG || threadIdx.x % 32 < 16) {
+        x += __shfl_xor_sync(~0u, x, 1);
+    } else {
+        __syncwarp(~0u);
+    }
+    a.out[id()] = x;
+}
+KERNEL(barrier_number_out_of_range)
+{
+    __shared__ float s[64];
+    s[threadIdx.x] = a.in[id()];
+    named_sync(BUG ? (int)a.in[17] : 2, 64);
+    a.out[id()] = s[63 - threadIdx.x];
+}
