@@ -6,6 +6,7 @@
 
 #include "count.h"
 #include "driver.h"
+#include "order.h"
 
 struct call {
     int (*fn)(void *arg, bool cancel);
@@ -35,6 +36,7 @@ int vgpu_enqueue(void *stream, int (*fn)(void *arg, bool cancel), void *arg, con
 bool vgpu_read(void *dst, uint64_t src, size_t bytes, bool *uninitialised)
 {
     bool u = false;
+    vg_order_note(src, bytes, false);
     bool ok = vg_mem_host_read(dst, src, bytes, &u);
     if (uninitialised != NULL) {
         *uninitialised = u;
@@ -44,11 +46,13 @@ bool vgpu_read(void *dst, uint64_t src, size_t bytes, bool *uninitialised)
 
 bool vgpu_write(uint64_t dst, const void *src, size_t bytes)
 {
+    vg_order_note(dst, bytes, true);
     return vg_mem_host_write(dst, src, bytes);
 }
 
 bool vgpu_poison(uint64_t dst, size_t bytes)
 {
+    vg_order_note(dst, bytes, true);
     return vg_mem_fill(dst, VG_POISON_BYTE, 1, bytes);
 }
 
@@ -140,4 +144,9 @@ int vgpu_current_device(void)
 uint64_t vgpu_seed(void)
 {
     return vg_driver.seed;
+}
+
+void vgpu_set_seed(uint64_t seed)
+{
+    vg_driver.seed = seed;
 }

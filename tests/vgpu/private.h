@@ -40,6 +40,7 @@ void vgpu_counters(void); // prints the table to stderr
 unsigned vgpu_fault(const char *name, unsigned usual);
 int vgpu_current_device(void); // -1: no context
 uint64_t vgpu_seed(void);
+void vgpu_set_seed(uint64_t seed); // of the launches from now on
 
 #pragma GCC visibility pop
 #endif
