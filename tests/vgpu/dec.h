@@ -76,6 +76,8 @@ bool vg_dec_collective(struct vg_dec *dc);
 
 // flow.c: which registers are surely written before they are read; sets op->checked.
 void vg_dec_flow(struct vg_dec *dc, uint32_t first);
+// Loads that only fetch what an atom.cas compares with count as atomic accesses.
+void vg_dec_cas_loads(struct vg_dec *dc, uint32_t first);
 // Registers of an instruction as uses, into the arena.
 void vg_dec_uses(struct vg_dec *dc, const struct ptx_inst *in, struct vg_op *op);
 

@@ -453,6 +453,7 @@ static void decode_func(struct vg_dec *dc, const struct ptx_func *f)
         vg_dec_op(dc, f->is_entry ? vg_op_exit : vg_op_ret, VG_N_WARP_CONTROL);
         vg_dec_targets(dc, first);
         vg_dec_flow(dc, first);
+        vg_dec_cas_loads(dc, first);
     }
     struct vg_code *c = &dc->prog->code[dc->prog->n_code++];
     *c = (struct vg_code){.func = f,

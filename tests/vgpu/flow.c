@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which registers an instruction reads and writes; a dataflow pass that finds the reads that may
-// come before any write. Only those are checked at run time, lane by lane.
+// come before any write. Only those are checked at run time, lane by lane. And the plain loads
+// whose value only serves a compare-and-swap.
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "dec.h"
 #include "warp.h"
 
@@ -293,4 +295,55 @@ void vg_dec_flow(struct vg_dec *dc, uint32_t first)
     free(f.tracked);
     free(leader);
     free(set);
+}
+
+// ---- loads before a compare-and-swap ----
+
+// "old = *p; do { assumed = old; old = atomicCAS(p, assumed, f(assumed)); } ...": the headers of
+// the toolkit read the word plainly. Whatever that read returns, a wrong value only fails the
+// exchange, so the load counts as an atomic one: it races with plain writes, not with other
+// exchanges.
+
+static bool same_address(const struct ptx_operand *a, const struct ptx_operand *b)
+{
+    return a->kind == PTX_O_ADDR && b->kind == PTX_O_ADDR && a->elem[0].kind == b->elem[0].kind &&
+           a->elem[0].kind == PTX_O_REG && a->elem[0].reg == b->elem[0].reg &&
+           a->elem[0].offset == b->elem[0].offset && a->offset == b->offset;
+}
+
+void vg_dec_cas_loads(struct vg_dec *dc, uint32_t first)
+{
+    uint8_t *feeds = calloc(dc->f->n_reg + 1u, 1); // registers that become the compared value
+    if (!feeds) {
+        abort();
+    }
+    for (uint32_t i = first; i < dc->n_ops; i++) {
+        const struct ptx_inst *cas = dc->ops[i].inst;
+        if (!cas || !is(cas->tok[0], "atom") || !ptx_has(cas, "cas") || cas->n_op < 4 ||
+            cas->op[2].kind != PTX_O_REG) {
+            continue;
+        }
+        memset(feeds, 0, dc->f->n_reg);
+        feeds[cas->op[2].reg] = 1;
+        for (bool changed = true; changed;) {
+            changed = false;
+            for (uint32_t k = first; k < dc->n_ops; k++) {
+                const struct ptx_inst *in = dc->ops[k].inst;
+                if (in && is(in->tok[0], "mov") && in->op[0].kind == PTX_O_REG &&
+                    in->op[1].kind == PTX_O_REG && feeds[in->op[0].reg] && !feeds[in->op[1].reg]) {
+                    feeds[in->op[1].reg] = 1;
+                    changed = true;
+                }
+            }
+        }
+        for (uint32_t k = first; k < dc->n_ops; k++) {
+            const struct ptx_inst *in = dc->ops[k].inst;
+            if (in && is(in->tok[0], "ld") && dc->ops[k].aux == VG_LOAD && in->n_op == 2 &&
+                in->op[0].kind == PTX_O_REG && feeds[in->op[0].reg] &&
+                same_address(&in->op[1], &cas->op[1])) {
+                dc->ops[k].aux = VG_LOAD_STRONG;
+            }
+        }
+    }
+    free(feeds);
 }

@@ -413,11 +413,6 @@ Test(vgpu_kernels, atomics_of_every_width)
 {
     EACH_RUN(r)
     {
-        if (strcmp(r.arch, "80") == 0) {
-            // cuda_bf16.hpp reads the word plainly before its compare-and-swap loop: a race by the
-            // book
-            r.checks &= ~(unsigned)VG_CHECK_RACE;
-        }
         float f = 0;
         double d = 0;
         uint32_t h = 0, b = 0, u[7] = {0, ~0u, 0, 0, 0, 0, 0};
