@@ -89,7 +89,6 @@ static void load(const char *path, int threads)
         .attn = room(MAX_ROWS * q, 2),
         .gate_up = room((int64_t)MAX_ROWS * 2 * c.ff_dim, 2),
         .act = room((int64_t)MAX_ROWS * c.ff_dim, 2),
-        .add = room((int64_t)MAX_ROWS * c.dim, 2),
         .logits = room((int64_t)MAX_SEQS * c.vocab_size, 4),
     };
     for (int64_t i = 0; i < n_pages; i++) { /* pages in shuffled places */
@@ -206,7 +205,7 @@ int main(int argc, char **argv)
     oct_model_destroy(model);
     const k_ptr blocks[] = {step.ids, step.positions, step.row_seq, step.page_table, step.out_rows,
                             step.x,   step.h,         step.qkv,     step.attn,       step.gate_up,
-                            step.act, step.add,       step.logits,  step.kv_pool};
+                            step.act, step.logits,    step.kv_pool};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
         oct_dev_free(dev, blocks[i]);
     }

@@ -8,7 +8,9 @@
 #include "act.h"
 #include "attn.h"
 #include "embed.h"
+#include "fused.h"
 #include "gemm.h"
+#include "kv_copy.h"
 #include "norm.h"
 #include "rope.h"
 #include "sample.h"
@@ -20,6 +22,9 @@
     X(rope_kv, struct k_rope_kv_args) \
     X(attn, struct k_attn_args) \
     X(silu_mul, struct k_silu_mul_args) \
+    X(gemm_silu, struct k_gemm_silu_args) \
+    X(rope_attn, struct k_rope_attn_args) \
+    X(kv_copy, struct k_kv_copy_args) \
     X(sample, struct k_sample_args)
 
 enum k_op {

@@ -11,11 +11,10 @@
  * Queries go back to where they stood; keys and values go to slot p of sequence s in the cache.
  *
  *   qkv        [T, (H + 2G) * D] dtype: query heads, key heads, value heads; row stride qkv_stride
- *              elements. The query part is overwritten; the key part is undefined afterwards.
- *   q_norm, k_norm  [D] dtype; 0: no norm
- *   cos_sin    [max_positions, 2, R/2] fp32: cos then sin of each position, scaling included
- *   positions, row_seq  [T] int32, 0 <= p < max_positions
- *   kv         where the cache lies; the slot of every (s, p) here is owned by s alone
+ *              elements, a multiple of K_ROW_ALIGN. The query part is overwritten; the key part is
+ * undefined afterwards. q_norm, k_norm  [D] dtype; 0: no norm cos_sin    [max_positions, 2, R/2]
+ * fp32: cos then sin of each position, scaling included positions, row_seq  [T] int32, 0 <= p <
+ * max_positions kv         where the cache lies; the slot of every (s, p) here is owned by s alone
  *   R = rot_dim, even, 2 <= R <= D
  *
  * Numerics  fp32 inside, one rounding to dtype at each `store` and at the end; a row's bits depend

@@ -31,4 +31,13 @@ static inline int64_t k_dtype_bytes(int32_t dtype)
     return dtype == K_BF16 ? 2 : 4;
 }
 
+/* Rows of activations, and of a head in the cache, start on multiples of so many elements, so that
+ * 16-byte loads are aligned whatever the shape. What lies between is never read. */
+enum { K_ROW_ALIGN = 8 };
+
+static inline int64_t k_row_stride(int64_t n)
+{
+    return (n + K_ROW_ALIGN - 1) / K_ROW_ALIGN * K_ROW_ALIGN;
+}
+
 #endif

@@ -42,21 +42,23 @@ struct oct_model {
 struct oct_step {
     int32_t rows;                  /* T of this step, >= 1 */
     int32_t n_out;                 /* rows whose logits are wanted, 0..T */
+    int32_t n_seqs;                /* sequences that rows belong to */
+    int32_t max_rows, max_keys;    /* most rows of a sequence; most keys a row sees: position + 1 */
     int32_t table_stride;          /* page table entries per sequence */
     int64_t group_stride;          /* page table entries per group */
     k_ptr ids, positions, row_seq; /* [T] int32 */
+    k_ptr seqs;                    /* [n_seqs] struct k_seq */
     k_ptr page_table;              /* [kv.n_groups, B, table_stride] int32: one table per group; an
                                       entry that no row's window of the group reaches is not read */
     k_ptr out_rows;                /* [n_out] int32 */
     k_ptr kv_pool;                 /* pages of kv.page_elems elements */
 
     k_ptr x;       /* [T, C] the residual stream */
-    k_ptr h;       /* [T, C] normed rows, and what a block adds to x */
+    k_ptr h;       /* [T, C] normed rows */
     k_ptr qkv;     /* [T, (H + 2G) * D] */
     k_ptr attn;    /* [T, H * D] */
     k_ptr gate_up; /* [T, 2F] */
     k_ptr act;     /* [T, F] */
-    k_ptr add;     /* [T, C] output of the last block, not yet in x */
     k_ptr logits;  /* [n_out, V] fp32 */
 };
 

@@ -28,18 +28,18 @@ OCT_CHECKED oct_status oct_load_dense_layer(struct oct_model *m, const struct oc
 
 /* ---- forward ---- */
 
-/* x = embed[ids]; nothing is waiting to be added. */
+/* x = embed[ids]. */
 OCT_CHECKED oct_status oct_block_embed(const struct oct_model *m, const struct oct_step *s);
-/* x += add (unless first), h = rmsnorm(x) * weight. */
+/* h = rmsnorm(x) * weight. */
 OCT_CHECKED oct_status oct_block_norm(const struct oct_model *m, const struct oct_step *s,
-                                      k_ptr weight, bool first);
-/* qkv = h Wqkv + b; rotate and store K, V; attn = attention; add = attn Wo + b. */
+                                      k_ptr weight);
+/* qkv = h Wqkv + b; rotate and store K, V; attn = attention; x += attn Wo + b. */
 OCT_CHECKED oct_status oct_block_attention(const struct oct_model *m, const struct oct_step *s,
                                            int layer);
-/* add = (silu(h Wgate) * (h Wup)) Wdown. */
+/* x += (silu(h Wgate) * (h Wup)) Wdown. */
 OCT_CHECKED oct_status oct_block_mlp(const struct oct_model *m, const struct oct_step *s,
                                      int layer);
-/* x += add; logits = rmsnorm(x of the wanted rows) Whead. */
+/* logits = rmsnorm(x of the wanted rows) Whead. */
 OCT_CHECKED oct_status oct_block_head(const struct oct_model *m, const struct oct_step *s);
 
 /* A whole dense decoder, as the paper draws it. Families whose layers differ in more than their

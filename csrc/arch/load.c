@@ -90,7 +90,11 @@ oct_status oct_load_stack(struct oct_model *m, const struct oct_source *s, int l
         st = oct_dev_matrix_create(
             m->dev,
             &(struct oct_matrix_desc){
-                .n = (int32_t)n, .k = (int32_t)cols, .dtype = m->dtype, .rows = rows},
+                .n = (int32_t)n,
+                                     .k = (int32_t)cols,
+                                     .dtype = m->dtype,
+                                     .gate_up = parts[0].role == OCT_ROLE_GATE,
+                                     .rows = rows},
             matrix);
     }
     if (st == OCT_OK && bias) {

@@ -169,7 +169,7 @@ VF_INLINE void fetch(const char *p, int64_t bytes)
 static void spread_keys(const struct work *w, const char *src, const char *next)
 {
     const bool pairs = w->b->pairs, widen = !pairs && w->a->kv.dtype == K_BF16;
-    const int64_t row_bytes = w->dim * w->es, items = pairs ? w->dim / 2 : w->dim;
+    const int64_t row_bytes = k_kv_row(&w->a->kv) * w->es, items = pairs ? w->dim / 2 : w->dim;
     const int64_t panel = (pairs ? (w->dim + 1) / 2 : w->dim) * (int64_t)TILE_COLS;
     for (int64_t key = 0; key < S; key += VF) {
         fetch(next + key * row_bytes, VF * row_bytes);
@@ -202,7 +202,7 @@ static void spread_keys(const struct work *w, const char *src, const char *next)
             }
             if (pairs && w->dim % 2) {
                 uint32_t half = 0; /* the second of the last pair is zero */
-                memcpy(&half, row + row_bytes - 2, 2);
+                memcpy(&half, row + items * 4, 2);
                 memcpy(dst + items * TILE_COLS + i, &half, sizeof half);
             }
         }
@@ -212,13 +212,13 @@ static void spread_keys(const struct work *w, const char *src, const char *next)
 static void widen_values(const struct work *w, const char *src, int32_t lo, int32_t hi,
                          const char *next)
 {
-    const int64_t row_bytes = w->dim * w->es;
+    const int64_t row_bytes = k_kv_row(&w->a->kv) * w->es;
     for (int64_t j = lo; j < hi; j++) {
         if (next) {
             fetch(next + j * row_bytes, row_bytes);
         }
         float *row = w->v + j * w->dim_up;
-        vf_load_row(row, src + j * w->dim * w->es, w->dim, w->a->kv.dtype);
+        vf_load_row(row, src + j * row_bytes, w->dim, w->a->kv.dtype);
         memset(row + w->dim, 0, (size_t)(w->dim_up - w->dim) * sizeof(float));
     }
 }
@@ -459,7 +459,7 @@ static void row_splits(const struct work *w, int32_t i, int32_t *first, int32_t 
 static void write_out(const struct work *w, int32_t i, int32_t h, float *state)
 {
     const int64_t head = (int64_t)w->b->head * w->per_key + h;
-    const int64_t at = ((int64_t)(w->b->row0 + i) * w->a->n_heads + head) * w->dim;
+    const int64_t at = (int64_t)(w->b->row0 + i) * w->a->out_stride + head * w->dim;
     const vf sum = vf_set1(state[OCT_ATTN_SUM]);
     for (int32_t c = 0; c < w->dim_up; c += VF) {
         float *x = state + OCT_ATTN_HEAD + c;

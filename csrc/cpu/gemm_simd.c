@@ -8,17 +8,36 @@ int32_t OCT_SIMD(oct_simd_gemm_cols)(void)
     return TILE_COLS;
 }
 
+/* sums = before + store(from + bias), to be rounded once more where it is stored. */
+static void add_residual(float *sums, const float *from, const float *bias, const char *before,
+                         int64_t cols, int32_t dtype)
+{
+    vf_load_row(sums, before, cols, dtype);
+    for (int64_t j = 0; j < cols; j++) {
+        sums[j] += oct_round_to(bias ? from[j] + bias[j] : from[j], dtype);
+    }
+}
+
 /* A finished tile [mr][TILE_COLS] goes to its place: `cols` of its columns from `col` on. */
 static void put_tile(const struct k_gemm_args *a, const float *tile, int mr, int64_t row,
                      int64_t col, int64_t cols)
 {
     const float *bias = a->bias ? (const float *)oct_host_ptr(a->bias) + col : NULL;
+    VF_UNSET float sums[TILE_COLS];
     for (int64_t i = 0; i < mr; i++) {
         const float *from = tile + i * TILE_COLS;
         const int64_t at = (row + i) * a->out_stride + col;
         float *out_f32 = (float *)oct_host_ptr(a->out) + at;
         uint16_t *out_bf16 = (uint16_t *)oct_host_ptr(a->out) + at;
         int64_t j = 0;
+        if (a->residual) {
+            const char *before =
+                (const char *)oct_host_ptr(a->residual) + at * k_dtype_bytes(a->dtype);
+            add_residual(sums, from, bias, before, cols, a->dtype);
+            vf_store_row((char *)oct_host_ptr(a->out) + at * k_dtype_bytes(a->dtype), sums, cols,
+                         a->dtype);
+            continue;
+        }
         for (; j + VF <= cols; j += VF) {
             const vf x = vf_load(from + j), y = bias ? vf_add(x, vf_load(bias + j)) : x;
             if (a->out_dtype == K_BF16) {

@@ -24,7 +24,7 @@ static void rope_row(const struct oct_cpu *d, const struct k_rope_kv_args *a, in
         const bool is_key = h >= n_q;
         if (is_key) {
             const int64_t tile = k_kv_tile(kv, page, h - n_q);
-            dst = (char *)oct_host_ptr(kv->pool) + (tile + pos % K_PAGE_TOKENS * dim) * es;
+            dst = (char *)oct_host_ptr(kv->pool) + (tile + pos % K_PAGE_TOKENS * k_kv_row(kv)) * es;
             memcpy(dst + k_kv_v_offset(kv) * es, src + n_kv * head_bytes, (size_t)head_bytes);
         }
         OCT_SIMD_PICK(d->simd, oct_simd_rope_head)

@@ -58,6 +58,72 @@ oct_status oct_dev_sync(struct oct_device *d)
     return d->table->sync(d);
 }
 
+oct_status oct_dev_reserve(struct oct_device *d, uint64_t bytes)
+{
+    if (d->host_memory) {
+        return OCT_OK;
+    }
+    if (oct_fault_hit(OCT_FAULT_DEV_ALLOC)) {
+        return OCT_FAIL(OCT_E_MEM, "device %s: cannot reserve %llu bytes: injected fault",
+                        d->table->name, (unsigned long long)bytes);
+    }
+    return d->table->reserve(d, bytes);
+}
+
+oct_status oct_dev_prepare(struct oct_device *d, const struct k_limits *l)
+{
+    return d->host_memory ? OCT_OK : d->table->prepare(d, l);
+}
+
+uint64_t oct_dev_work_bytes(struct oct_device *d, const struct k_limits *l)
+{
+    return d->host_memory ? 0 : d->table->work_bytes(d, l);
+}
+
+oct_status oct_dev_host_alloc(struct oct_device *d, size_t bytes, void **out)
+{
+    if (oct_fault_hit(OCT_FAULT_DEV_ALLOC)) {
+        return OCT_FAIL(OCT_E_MEM, "device %s: cannot pin %zu bytes: injected fault",
+                        d->table->name, bytes);
+    }
+    return d->table->host_alloc(d, bytes, out);
+}
+
+void oct_dev_host_free(struct oct_device *d, void *p)
+{
+    if (p) {
+        d->table->host_free(d, p);
+    }
+}
+
+oct_status oct_dev_put(struct oct_device *d, k_ptr dst, const void *src, size_t row_bytes,
+                       size_t n_rows, size_t pitch)
+{
+    if (oct_fault_hit(OCT_FAULT_DEV_UPLOAD)) {
+        return OCT_FAIL(OCT_E_DEVICE, "device %s: upload failed: injected fault", d->table->name);
+    }
+    return row_bytes && n_rows ? d->table->put(d, dst, src, row_bytes, n_rows, pitch) : OCT_OK;
+}
+
+oct_status oct_dev_get(struct oct_device *d, void *dst, k_ptr src, size_t bytes)
+{
+    return bytes ? d->table->get(d, dst, src, bytes) : OCT_OK;
+}
+
+oct_status oct_dev_record_begin(struct oct_device *d, uint64_t key, enum oct_record *out)
+{
+    if (!d->table->record_begin) {
+        *out = OCT_RECORD_NO;
+        return OCT_OK;
+    }
+    return d->table->record_begin(d, key, out);
+}
+
+oct_status oct_dev_record_end(struct oct_device *d, bool *again)
+{
+    return d->table->record_end(d, again);
+}
+
 #if OCT_FAULTS
 /* What a broken kernel would do: the first row of a finished matrix product becomes NaN. */
 static oct_status poison(struct oct_device *d, enum k_op op, const void *args)

@@ -26,6 +26,12 @@ static uint64_t padded(int32_t rows)
     return ((uint64_t)rows + K_GEMM_ROW_PAD - 1) / K_GEMM_ROW_PAD * K_GEMM_ROW_PAD;
 }
 
+/* Elements of a row of activations. */
+static uint64_t row(uint64_t n)
+{
+    return (uint64_t)k_row_stride((int64_t)n);
+}
+
 static oct_status allocate(struct oct_exec *x, const struct oct_plan *plan)
 {
     const struct oct_model *m = x->model;
@@ -48,19 +54,19 @@ static oct_status allocate(struct oct_exec *x, const struct oct_plan *plan)
     s->ids = carve(&l, rows * 4);
     s->positions = carve(&l, rows * 4);
     s->row_seq = carve(&l, rows * 4);
+    s->seqs = carve(&l, (uint64_t)plan->max_num_seqs * sizeof(struct k_seq));
     s->out_rows = carve(&l, out * 4);
     s->page_table = carve(&l, table * 4);
     s->x = carve(&l, rows * dim * width);
     s->h = carve(&l, rows * dim * width);
-    s->add = carve(&l, rows * dim * width);
-    s->qkv = carve(&l, rows * qkv * width);
-    s->attn = carve(&l, rows * q * width);
-    s->gate_up = carve(&l, rows * 2 * ff * width);
-    s->act = carve(&l, rows * ff * width);
+    s->qkv = carve(&l, rows * row(qkv) * width);
+    s->attn = carve(&l, rows * row(q) * width);
+    s->gate_up = carve(&l, rows * row(2 * ff) * width);
+    s->act = carve(&l, rows * row(ff) * width);
     s->logits = carve(&l, out * (uint64_t)c->vocab_size * 4);
-    k_ptr *const all[] = {&s->ids,     &s->positions, &s->row_seq, &s->out_rows, &s->page_table,
-                          &s->x,       &s->h,         &s->add,     &s->qkv,      &s->attn,
-                          &s->gate_up, &s->act,       &s->logits};
+    k_ptr *const all[] = {&s->ids,        &s->positions, &s->row_seq, &s->seqs, &s->out_rows,
+                          &s->page_table, &s->x,         &s->h,       &s->qkv,  &s->attn,
+                          &s->gate_up,    &s->act,       &s->logits};
     OCT_TRY(oct_dev_alloc(m->dev, l.bytes, &x->block));
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         *all[i] += x->block;
@@ -123,12 +129,32 @@ static oct_status sample(struct oct_exec *x)
     return oct_dev_sync(x->model->dev);
 }
 
+/* Which rows are whose, and the bounds of the step. */
+static void describe_seqs(struct oct_exec *x)
+{
+    const struct oct_batch *b = &x->batch;
+    struct oct_step *s = &x->step;
+    struct k_seq *seqs = (struct k_seq *)(uintptr_t)s->seqs;
+    s->n_seqs = b->n_seqs;
+    s->max_rows = s->max_keys = 0;
+    for (int32_t i = 0; i < b->n_rows; i++) {
+        struct k_seq *q = &seqs[b->row_seq[i]];
+        if (i == 0 || b->row_seq[i] != b->row_seq[i - 1]) {
+            *q = (struct k_seq){.row = i};
+        }
+        q->n_rows++;
+        s->max_rows = q->n_rows > s->max_rows ? q->n_rows : s->max_rows;
+        s->max_keys = b->positions[i] >= s->max_keys ? b->positions[i] + 1 : s->max_keys;
+    }
+}
+
 static oct_status run(struct oct_exec *x)
 {
     struct oct_batch *b = &x->batch;
     const int64_t begin_us = oct_clock_us();
     x->step.rows = b->n_rows;
     x->step.n_out = b->n_out;
+    describe_seqs(x);
     OCT_TRY(x->model->arch->forward(x->model, &x->step));
     OCT_TRY(oct_dev_sync(x->model->dev));
     const int64_t forward_us = oct_clock_us();

@@ -31,7 +31,7 @@ static inline struct cache cache_make(int32_t n_seqs, int32_t max_tokens, int32_
     struct rng rng = {seed};
     const int32_t stride = max_tokens / K_PAGE_TOKENS + 2;
     struct cache c = {.n_seqs = n_seqs, .n_pages = n_seqs * stride + 3, .dtype = dtype};
-    const int64_t layer = 2 * (int64_t)heads * K_PAGE_TOKENS * dim;
+    const int64_t layer = 2 * (int64_t)heads * K_PAGE_TOKENS * k_row_stride(dim);
     c.order = malloc((size_t)c.n_pages * sizeof(int32_t));
     for (int32_t i = 0; i < c.n_pages; i++) {
         const int32_t j = rng_below(&rng, i + 1);
@@ -83,7 +83,7 @@ static inline void *cache_at(const struct cache *c, int32_t seq, int32_t pos, in
     const int64_t at =
         (int64_t)page * c->kv.page_stride + c->kv.layer_offset +
         ((value ? c->kv.n_kv_heads + head : head) * K_PAGE_TOKENS + pos % K_PAGE_TOKENS) *
-            (int64_t)c->kv.head_dim;
+            k_kv_row(&c->kv);
     return c->pool + at * k_dtype_bytes(c->dtype);
 }
 

@@ -113,6 +113,7 @@ static void run(struct oct_device *d, const struct batch *b)
         .row_seq = addr(b->seqs),
         .kv = b->cache.kv,
         .q_stride = b->q_stride,
+        .out_stride = (int64_t)b->m->heads * b->m->dim,
         .rows = b->n,
         .n_heads = b->m->heads,
         .window = b->m->window,

@@ -54,7 +54,8 @@ static void drop(struct product *p)
 
 static k_ptr hold(struct oct_device *d, const struct product *p)
 {
-    const struct oct_matrix_desc m = {p->s.n, p->s.k, p->dtype, p->weight};
+    const struct oct_matrix_desc m = {
+        .n = p->s.n, .k = p->s.k, .dtype = p->dtype, .rows = p->weight};
     k_ptr w = 0;
     cr_assert_eq(oct_dev_matrix_create(d, &m, &w), OCT_OK, "%s", oct_last_error());
     return w;
@@ -212,7 +213,7 @@ Test(gemm, a_matrix_larger_than_any_memory_is_refused)
 {
     struct oct_device *d = open_variant(0, 1);
     const char row = 0; /* never read */
-    const struct oct_matrix_desc m = {INT32_MAX, INT32_MAX, K_F32, &row};
+    const struct oct_matrix_desc m = {.n = INT32_MAX, .k = INT32_MAX, .dtype = K_F32, .rows = &row};
     k_ptr w = 42;
     cr_assert_eq(oct_dev_matrix_create(d, &m, &w), OCT_E_LIMIT);
     cr_assert_eq(w, 42u);
@@ -227,7 +228,7 @@ Test(gemm, a_matrix_that_finds_no_memory_leaves_nothing)
 {
     struct oct_device *d = open_variant(0, 1);
     struct product p = make((struct shape){1, 8, 8}, K_BF16, K_BF16, false, 1);
-    const struct oct_matrix_desc m = {8, 8, K_BF16, p.weight};
+    const struct oct_matrix_desc m = {.n = 8, .k = 8, .dtype = K_BF16, .rows = p.weight};
     for (uint64_t k = 1; k <= 3; k++) {
         k_ptr w = 42;
         const struct oct_mem_stats before = oct_mem_stats();
