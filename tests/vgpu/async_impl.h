@@ -21,13 +21,14 @@ struct vg_tile { // a box of a tensor map at coordinates
 struct vg_xfer {
     struct vg_xfer *next;
     struct vg_cta *dst;
-    uint32_t dst_off, bytes;
-    uint8_t *data; // snapshot, in the order of shared memory
+    uint32_t dst_off, bytes; // of shared memory, padding of narrow boxes included
+    uint32_t tx;             // bytes that complete
+    uint8_t *data;           // snapshot, in the order of shared memory
     bool from_tile, from_shared;
     struct vg_tile tile;
     uint64_t src; // global address, or offset in src_cta's shared memory
     struct vg_cta *src_cta;
-    uint32_t tx_only;      // nothing to copy (done at issue), this many bytes complete
+    bool done_at_issue;    // nothing to copy any more
     struct vg_where where; // text borrowed from the module
 };
 
@@ -164,6 +165,12 @@ unsigned vg_red_bytes(enum ptx_type t);
 // Calls fn for every row of the box: smem order offset (without swizzle), global address, elements
 // inside the tensor [lo, hi) of the row's n. Returns bytes of the box.
 uint32_t vg_tile_bytes(const struct vg_tensormap *m);
+// Bytes of shared memory that the box takes: a row narrower than the swizzle takes its full width.
+uint32_t vg_tile_span(const struct vg_tensormap *m);
+// Calls fn for each 16-byte piece of the box (pad: of its padding) in shared memory.
+typedef bool (*vg_tile_piece)(void *ctx, uint32_t off); // false: stop
+bool vg_tile_pieces(const struct vg_tile *t, uint32_t smem_addr, bool pad, vg_tile_piece fn,
+                    void *ctx);
 // Reads the box (shared-memory order, swizzled as at address `smem_addr`); out of bounds filled.
 void vg_tile_gather(const struct vg_tile *t, uint32_t smem_addr, uint8_t *out);
 typedef bool (*vg_tile_run)(void *ctx, uint64_t addr, uint32_t bytes); // false: stop

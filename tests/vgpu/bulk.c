@@ -23,7 +23,7 @@ struct vg_xfer *vg_xfer_new(struct vg_warp *w, int lane, struct vg_cta *dst, uin
     struct vg_xfer *x = vg_async_alloc(sizeof(*x));
     x->dst = dst;
     x->dst_off = off;
-    x->bytes = bytes;
+    x->bytes = x->tx = bytes;
     x->data = vg_async_alloc(bytes + 128);
     vg_where_now(w, lane, &x->where);
     return x;
@@ -67,6 +67,15 @@ static bool source_changed(const struct vg_xfer *x)
     return memcmp(src, x->data, x->bytes) != 0;
 }
 
+static bool unwritten(void *ctx, uint32_t off)
+{
+    const struct vg_xfer *x = ctx;
+    for (uint32_t i = 0; i < 16; i++) {
+        x->dst->chk->shadow[x->dst_off + off + i] &= (uint8_t)~VG_SH_INIT;
+    }
+    return true;
+}
+
 void vg_xfer_deliver(struct vg_bar *b, struct vg_xfer *x)
 {
     if (source_changed(x)) {
@@ -82,6 +91,9 @@ void vg_xfer_deliver(struct vg_bar *b, struct vg_xfer *x)
     struct vg_chk_cta *c = x->dst->chk;
     memcpy(x->dst->smem + x->dst_off, x->data, x->bytes);
     vg_shadow_delivered(c->shadow + x->dst_off, x->bytes);
+    if (x->from_tile && x->bytes != x->tx) {
+        vg_tile_pieces(&x->tile, x->dst_off + VG_SMEM_BASE, true, unwritten, x);
+    }
     uint32_t clock = vg_async_tick(c);
     vg_race_async_write(c, x->dst_off, x->bytes, clock, true);
     vg_vc_async(c, &b->cur, clock);
@@ -468,7 +480,8 @@ static int load_shared(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             f->from_shared = true;
             f->src_cta = s;
             f->src = soff;
-            f->tx_only = bytes;
+            f->done_at_issue = true;
+            f->tx = bytes;
             vg_bar_async_use(w, (int)l, b);
             vg_bar_add_xfer(b, f);
             vg_progress(w->cta);

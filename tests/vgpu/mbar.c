@@ -342,10 +342,10 @@ static void observe(struct vg_bar *b)
     while (b->xfers && b->phase == phase) {
         struct vg_xfer *x = b->xfers;
         b->xfers = x->next;
-        if (x->tx_only == 0) {
+        if (!x->done_at_issue) {
             vg_xfer_deliver(b, x);
         }
-        b->tx -= (int64_t)x->bytes + x->tx_only;
+        b->tx -= (int64_t)x->tx;
         vg_xfer_free(x);
         vg_progress(b->cta);
         complete(b);

@@ -49,7 +49,7 @@ bool vg_tensormap_encode(struct vg_tensormap *out, unsigned type, unsigned rank,
         REFUSE("global address 0x%llx is not a multiple of 16", (unsigned long long)base);
     }
     if (interleave != 0) {
-        REFUSE("interleaved layouts are not modelled");
+        REFUSE("interleaved layouts (%u) are not modelled by the virtual GPU", interleave);
     }
     if (swizzle > VG_TM_SWIZZLE_128) {
         REFUSE("swizzle %u is unknown", swizzle);
@@ -90,10 +90,6 @@ bool vg_tensormap_encode(struct vg_tensormap *out, unsigned type, unsigned rank,
         unsigned span = 16u << swizzle;
         if (inner > span) {
             REFUSE("inner box of %u bytes is wider than the %u-byte swizzle", inner, span);
-        }
-        if (inner < span) {
-            REFUSE("boxes narrower than the swizzle are not modelled (%u of %u bytes)", inner,
-                   span);
         }
     }
     m.rank = (uint8_t)rank;

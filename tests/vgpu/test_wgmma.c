@@ -89,6 +89,9 @@ static uint64_t desc_bits(unsigned span, uint32_t lbo, uint32_t sbo)
     return (uint64_t)(lbo >> 4) << 16 | (uint64_t)(sbo >> 4) << 32 | mode << 62;
 }
 
+// Operands begin so many 128-byte lines behind a multiple of 1024; descriptors say so.
+static unsigned lines_a, lines_b;
+
 static void run(const struct form *f, unsigned n, bool a_regs, unsigned span_a, unsigned span_b,
                 bool trans_a, bool trans_b, int scale_a, int scale_b, int scale_d, unsigned repeat)
 {
@@ -103,15 +106,17 @@ static void run(const struct form *f, unsigned n, bool a_regs, unsigned span_a, 
     for (unsigned r = 0; r < 64; r++) {
         for (unsigned k = 0; k < f->k; k++) {
             A[r][k] = small_element(f->a);
-            memcpy(image + A_AT + place(span_a, trans_a, 64, r, k, elem, &lbo_a, &sbo_a), &A[r][k],
-                   elem);
+            memcpy(image + A_AT + lines_a * 128 +
+                       place(span_a, trans_a, 64, r, k, elem, &lbo_a, &sbo_a),
+                   &A[r][k], elem);
         }
     }
     for (unsigned r = 0; r < n; r++) {
         for (unsigned k = 0; k < f->k; k++) {
             B[r][k] = small_element(f->b);
-            memcpy(image + B_AT + place(span_b, trans_b, n, r, k, elem, &lbo_b, &sbo_b), &B[r][k],
-                   elem);
+            memcpy(image + B_AT + lines_b * 128 +
+                       place(span_b, trans_b, n, r, k, elem, &lbo_b, &sbo_b),
+                   &B[r][k], elem);
         }
     }
     unsigned per = 4 / elem;
@@ -151,14 +156,14 @@ static void run(const struct form *f, unsigned n, bool a_regs, unsigned span_a, 
     emit("ld.global.v4.b32 {%%r380, %%r381, %%r382, %%r383}, [%%rd1];\n");
     emit("add.u32 %%r394, %%r397, %u;\nand.b32 %%r394, %%r394, 0x3FFFF;\nshr.u32 %%r394, %%r394, "
          "4;\n",
-         A_AT);
+         A_AT + lines_a * 128);
     emit("cvt.u64.u32 %%rd20, %%r394;\nor.b64 %%rd20, %%rd20, 0x%llx;\n",
-         (unsigned long long)desc_bits(span_a, lbo_a, sbo_a));
+         (unsigned long long)(desc_bits(span_a, lbo_a, sbo_a) | (uint64_t)lines_a << 49));
     emit("add.u32 %%r394, %%r397, %u;\nand.b32 %%r394, %%r394, 0x3FFFF;\nshr.u32 %%r394, %%r394, "
          "4;\n",
-         B_AT);
+         B_AT + lines_b * 128);
     emit("cvt.u64.u32 %%rd21, %%r394;\nor.b64 %%rd21, %%rd21, 0x%llx;\n",
-         (unsigned long long)desc_bits(span_b, lbo_b, sbo_b));
+         (unsigned long long)(desc_bits(span_b, lbo_b, sbo_b) | (uint64_t)lines_b << 49));
     emit("setp.ne.u32 %%p1, %d, 0;\nwgmma.fence.sync.aligned;\n", scale_d);
     for (unsigned q = 0; q < repeat; q++) {
         emit("wgmma.mma_async.sync.aligned.m64n%uk%u.%s ", n, f->k, f->types);
@@ -268,6 +273,17 @@ Test(wgmma, every_swizzle_and_major, .timeout = 60)
     }
 }
 
+Test(wgmma, patterns_may_begin_at_any_line, .timeout = 60)
+{
+    vgt_open();
+    for (unsigned i = 0; i < 8; i++) {
+        lines_a = i;
+        lines_b = 7 - i;
+        run(&forms[0], 64, false, 64, 128, false, false, 1, 1, 1, 1);
+        run(&forms[1], 64, false, 32, 128, false, true, 1, 1, 1, 1);
+    }
+    lines_a = lines_b = 0;
+}
 Test(wgmma, scales_and_chains_of_groups, .timeout = 60)
 {
     vgt_open();

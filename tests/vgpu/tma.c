@@ -22,6 +22,22 @@ uint32_t vg_tile_bytes(const struct vg_tensormap *m)
     return n;
 }
 
+// Bytes from one row of the box to the next in shared memory.
+static uint32_t row_pitch(const struct vg_tensormap *m)
+{
+    return m->swizzle == VG_TM_SWIZZLE_NONE ? m->box[0] * vg_tensormap_elem_bytes(m->type)
+                                            : 16u << m->swizzle;
+}
+
+uint32_t vg_tile_span(const struct vg_tensormap *m)
+{
+    uint32_t n = row_pitch(m);
+    for (unsigned d = 1; d < m->rank; d++) {
+        n *= box_count(m, d);
+    }
+    return n;
+}
+
 struct rows { // walk over the rows of a box
     const struct vg_tile *t;
     unsigned elem, inner, n_rows;
@@ -106,6 +122,21 @@ static uint32_t swizzled(unsigned swizzle, uint32_t smem_addr, uint32_t pos)
     return (a ^ ((a >> 7 & mask) << 4)) - smem_addr;
 }
 
+bool vg_tile_pieces(const struct vg_tile *t, uint32_t smem_addr, bool pad, vg_tile_piece fn,
+                    void *ctx)
+{
+    const struct vg_tensormap *m = &t->map;
+    uint32_t inner = m->box[0] * vg_tensormap_elem_bytes(m->type), pitch = row_pitch(m);
+    for (uint32_t pos = 0; pos < vg_tile_span(m); pos += pitch) {
+        for (uint32_t i = pad ? inner : 0; i < (pad ? pitch : inner); i += 16) {
+            if (!fn(ctx, swizzled(m->swizzle, smem_addr, pos + i))) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static void fill_bytes(const struct vg_tensormap *m, uint8_t *p, uint32_t bytes)
 {
     memset(p, 0, bytes);
@@ -127,9 +158,10 @@ void vg_tile_gather(const struct vg_tile *t, uint32_t smem_addr, uint8_t *out)
     const struct vg_tensormap *m = &t->map;
     struct rows r;
     uint8_t line[256 * 8];
+    memset(out, VG_POISON_BYTE, vg_tile_span(m));
     rows_begin(&r, t);
     do {
-        uint32_t pos = r.row * r.inner;
+        uint32_t pos = r.row * row_pitch(m);
         if (!r.inside || r.lo > 0 || r.hi < m->box[0]) {
             fill_bytes(m, line, r.inner);
         }
@@ -158,7 +190,7 @@ void vg_tile_scatter(const struct vg_tile *t, uint32_t smem_addr, const uint8_t 
         if (!r.inside) {
             continue;
         }
-        uint32_t pos = r.row * r.inner;
+        uint32_t pos = r.row * row_pitch(m);
         for (uint32_t i = 0; i < r.inner; i += 16) {
             memcpy(line + i, data + swizzled(m->swizzle, smem_addr, pos + i), 16);
         }
@@ -271,7 +303,7 @@ static int tma_load(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
         if (!vg_tile_runs(&tile, check_run, &rc)) {
             return VG_STEP_FAULT;
         }
-        uint32_t bytes = vg_tile_bytes(&tile.map);
+        uint32_t bytes = vg_tile_bytes(&tile.map), span = vg_tile_span(&tile.map);
         uint32_t ctas = x->multicast ? vg_r(w, x->mask_row)[l] & 0xFFFF : 1;
         if (ctas == 0) {
             VG_FIND(w, (int)l, VG_ASYNC_ARGUMENT, "multicast to no CTA");
@@ -293,11 +325,12 @@ static int tma_load(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
                 return VG_STEP_FAULT;
             }
             struct vg_bar *b = vg_bar_at(w, (int)l, db, boff, "tensor load");
-            if (!b || !vg_range_shared(w, (int)l, d, off, bytes, true, "tensor load destination")) {
+            if (!b || !vg_range_shared(w, (int)l, d, off, span, true, "tensor load destination")) {
                 return VG_STEP_FAULT;
             }
-            struct vg_xfer *f = vg_xfer_new(w, (int)l, d, off, bytes);
+            struct vg_xfer *f = vg_xfer_new(w, (int)l, d, off, span);
             f->from_tile = true;
+            f->tx = bytes;
             f->tile = tile;
             vg_tile_gather(&tile, off + VG_SMEM_BASE, f->data);
             vg_xfer_issue(w, (int)l, b, f);
@@ -314,6 +347,20 @@ static enum ptx_type map_type(unsigned type)
     return (enum ptx_type)of[type];
 }
 
+struct piece_ctx {
+    struct vg_warp *w;
+    unsigned lane;
+    struct vg_cta *t;
+    uint32_t off;
+};
+
+static bool check_piece(void *ctx, uint32_t off)
+{
+    const struct piece_ctx *c = ctx;
+    return vg_range_shared(c->w, (int)c->lane, c->t, c->off + off, 16, false,
+                           "tensor store source");
+}
+
 static int tma_store(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 {
     const struct tma_ext *x = op->ext;
@@ -326,9 +373,12 @@ static int tma_store(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             !smem_fine(w, l, off, &tile.map)) {
             return VG_STEP_FAULT;
         }
-        uint32_t bytes = vg_tile_bytes(&tile.map);
+        uint32_t span = vg_tile_span(&tile.map);
         struct run_ctx rc = {w, l, true, VG_STORE};
-        if (!vg_range_shared(w, (int)l, t, off, bytes, false, "tensor store source") ||
+        struct piece_ctx pc = {w, l, t, off};
+        bool narrow = span != vg_tile_bytes(&tile.map);
+        if (!(narrow ? vg_tile_pieces(&tile, off + VG_SMEM_BASE, false, check_piece, &pc)
+                     : vg_range_shared(w, (int)l, t, off, span, false, "tensor store source")) ||
             !vg_tile_runs(&tile, check_run, &rc)) {
             return VG_STEP_FAULT;
         }
@@ -339,13 +389,13 @@ static int tma_store(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
                     tile.map.type);
             return VG_STEP_FAULT;
         }
-        struct vg_put *p = vg_put_new(w, l, off, bytes);
+        struct vg_put *p = vg_put_new(w, l, off, span);
         p->is_tile = true;
         p->tile = tile;
         p->red = x->red;
         p->type = type;
         vg_put_issue(w, p);
-        w->cta->counts->n[VG_N_TMA_STORE_BYTES] += bytes;
+        w->cta->counts->n[VG_N_TMA_STORE_BYTES] += vg_tile_bytes(&tile.map);
     }
     return VG_STEP_DONE;
 }

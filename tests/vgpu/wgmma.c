@@ -135,26 +135,23 @@ static uint32_t chunk_at(uint64_t desc, bool mn_major, unsigned row, unsigned c)
                  row / 8 * stride;
         }
     }
-    a ^= (a >> 7 & ((1u << log) - 1)) << 4;
-    return a;
+    // The base offset says in which 128-byte line of 1024 bytes the pattern of the swizzle begins.
+    uint32_t line = (a >> 7) - (uint32_t)(desc >> 49 & 7);
+    return a ^ (line & ((1u << log) - 1)) << 4;
 }
 
 static bool desc_fine(struct vg_warp *w, uint64_t desc, const char *which)
 {
     unsigned mode = (unsigned)(desc >> 62);
     uint32_t start = (uint32_t)(desc & 0x3FFF) << 4;
-    if ((desc >> 49 & 7) != 0) {
-        VG_FIND(w, -1, VG_WGMMA_ARGUMENT,
-                "matrix descriptor of %s: a base offset other than 0 is not modelled", which);
-        return false;
-    }
+    unsigned base = (unsigned)(desc >> 49 & 7);
     uint32_t line = mode == 0 ? 0 : 16u << (4 - mode);
-    if (mode != 0 && (start & (8 * line - 1)) >= line) {
+    if (mode != 0 && ((start - base * 128) & (8 * line - 1)) >= line) {
         VG_FIND(
             w, -1, VG_WGMMA_ARGUMENT,
             "matrix descriptor of %s starts at shared address 0x%x, not in the first row of the "
-            "%u-byte pattern of its swizzle (base offset 0)",
-            which, start, 8 * line);
+            "%u-byte pattern of its swizzle (base offset %u)",
+            which, start, 8 * line, base);
         return false;
     }
     if (start < VG_SMEM_BASE) {
