@@ -128,6 +128,10 @@ CUresult vg_capture_submit(CUstream s, struct vg_work *w)
     }
     CUgraphNode node = NULL;
     CUresult r = vg_graph_add(s->capture->graph, s->deps, s->n_deps, w, &node);
+    if (r == CUDA_SUCCESS && node->work.kind == VG_WORK_KERNEL && node->work.kernel.pdl &&
+        node->n_deps == 1 && node->deps[0]->work.kind == VG_WORK_KERNEL) {
+        node->programmatic = true;
+    }
     if (r == CUDA_SUCCESS && !set_deps(&s->deps, &s->n_deps, &s->max_deps, &node, 1)) {
         r = CUDA_ERROR_OUT_OF_MEMORY;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // check.c - accesses of a warp against the shadow: bounds, alignment, uninitialised, in flight.
 #include "chk.h"
+#include "foot.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -259,6 +260,24 @@ static void count_global(struct vg_warp *w, const uint64_t addr[32], uint32_t ma
     }
 }
 
+// Whether the context of the launch may touch the device that owns an address.
+static bool in_reach(struct vg_warp *w, int lane, uint64_t addr, unsigned bytes,
+                     enum vg_access kind)
+{
+    const struct vg_launch *l = w->cta->grid->launch;
+    const struct vg_arena *a = vg_arena_of(addr);
+    if (!a || !(l->hidden >> (a - vg_arenas) & 1)) {
+        return true;
+    }
+    char text[256];
+    vg_mem_describe(addr, text, sizeof(text));
+    VG_FIND(w, lane, VG_OUT_OF_BOUNDS,
+            "%s of %u bytes at global address 0x%llx (%s): memory of device %d, to which the "
+            "launch's context on device %d has no access (cuCtxEnablePeerAccess)",
+            verb(kind), bytes, (unsigned long long)addr, text, (int)(a - vg_arenas), l->device);
+    return false;
+}
+
 bool vg_check_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, unsigned bytes,
                      enum vg_access kind)
 {
@@ -325,11 +344,21 @@ bool vg_check_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
             }
         }
     }
+    const struct vg_launch *l = w->cta->grid->launch;
+    for (uint32_t m = l->hidden ? mask : 0; m; m &= m - 1) {
+        int lane = __builtin_ctz(m);
+        if (!in_reach(w, lane, addr[lane], bytes, kind)) {
+            return false;
+        }
+    }
     if (g->count) {
         count_global(w, addr, mask, bytes, kind);
     }
     if (g->race && !local_order) {
         vg_race_global(w, addr, mask, bytes, kind);
+    }
+    if (l->foot) {
+        vg_foot_lanes(w, addr, mask, bytes, row, kind);
     }
     return true;
 }
@@ -406,6 +435,10 @@ bool vg_range_global(struct vg_warp *w, int lane, uint64_t addr, uint64_t bytes,
         bad_global(w, lane, addr, (unsigned)bytes, kind);
         return false;
     }
+    const struct vg_launch *l = w->cta->grid->launch;
+    if (l->hidden && !in_reach(w, lane, addr, (unsigned)bytes, kind)) {
+        return false;
+    }
     uint8_t *s = a->shadow + (addr - a->base);
     uint64_t i = first_bad(s, bytes, VG_SH_ADDR, 0);
     if (i < bytes) {
@@ -423,6 +456,9 @@ bool vg_range_global(struct vg_warp *w, int lane, uint64_t addr, uint64_t bytes,
         if (i < bytes) {
             judge(w, lane, s + i, 1, addr + i, what, kind);
         }
+    }
+    if (l->foot) {
+        vg_foot_span(w, lane, addr, bytes, kind);
     }
     return true;
 }

@@ -7,6 +7,7 @@
 #include "count.h"
 #include "dec.h"
 #include "exec.h"
+#include "foot.h"
 #include "lanes.h"
 #include "sync.h"
 
@@ -177,6 +178,22 @@ static int op_warp_sync(struct vg_warp *w, const struct vg_op *op, uint32_t m)
     return VG_STEP_DONE;
 }
 
+static int op_dep_wait(struct vg_warp *w, const struct vg_op *op, uint32_t m)
+{
+    (void)op;
+    (void)m;
+    vg_dep_wait(w); // who it waits for has run: what is left is to know that it waited
+    return VG_STEP_DONE;
+}
+
+static int op_dep_trigger(struct vg_warp *w, const struct vg_op *op, uint32_t m)
+{
+    (void)op;
+    (void)m;
+    vg_dep_trigger(w);
+    return VG_STEP_DONE;
+}
+
 static int op_yield(struct vg_warp *w, const struct vg_op *op, uint32_t m)
 {
     (void)w, (void)op, (void)m;
@@ -310,9 +327,10 @@ bool vg_dec_collective(struct vg_dec *dc)
         return vg_dec_barrier(dc);
     } else if (is(op, "nanosleep")) {
         vg_dec_op(dc, op_yield, VG_N_WARP_OTHER);
-    } else if (is(op, "setmaxnreg") || is(op, "griddepcontrol") || is(op, "pmevent")) {
-        // Registers are not counted; a dependent launch starts when the one before is done, so
-        // there is nothing to wait for.
+    } else if (is(op, "griddepcontrol")) {
+        vg_dec_op(dc, ptx_has(in, "wait") ? op_dep_wait : op_dep_trigger, VG_N_WARP_OTHER);
+    } else if (is(op, "setmaxnreg") || is(op, "pmevent")) {
+        // Registers are not counted.
         struct vg_op *o = vg_dec_op(dc, vg_op_nop, VG_N_WARP_OTHER);
         o->collect = is(op, "setmaxnreg") ? VG_COLL_WARP : VG_COLL_NONE;
     } else {

@@ -195,7 +195,6 @@ CUresult CUDAAPI cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags
         return CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED;
     }
     call.ctx->peers |= bit;
-    vg_peers_changed(call.ctx);
     return CUDA_SUCCESS;
 }
 
@@ -210,6 +209,5 @@ CUresult CUDAAPI cuCtxDisablePeerAccess(CUcontext peerContext)
         return CUDA_ERROR_PEER_ACCESS_NOT_ENABLED;
     }
     call.ctx->peers &= ~bit;
-    vg_peers_changed(call.ctx);
     return CUDA_SUCCESS;
 }

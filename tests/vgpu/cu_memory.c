@@ -64,6 +64,7 @@ CUresult vg_alloc_new(CUcontext ctx, int device, uint64_t bytes, const char *wha
     a->ctx = ctx;
     a->id = ++ids;
     allocs[n_allocs++] = a;
+    vg_order_forget(a->base, bytes);
     *out = a;
     return CUDA_SUCCESS;
 }
@@ -159,23 +160,6 @@ enum vg_place vg_place_of(uint64_t addr, uint64_t bytes, int *device)
         *device = owner;
     }
     return VG_PLACE_DEVICE;
-}
-
-// Kernels and copies of a context reach its own device, and peers after cuCtxEnablePeerAccess.
-bool vg_memory_peer_ok(int from, int owner)
-{
-    if (from == owner || owner == VG_HOST_DEVICE) {
-        return true;
-    }
-    CUcontext p = vg_driver.device[from].primary;
-    return p == NULL || (p->peers >> owner & 1) != 0;
-}
-
-// What kernels of a device may touch is the sum over its contexts; with one context per device,
-// which is how programs work, that is exact.
-void vg_peers_changed(CUcontext ctx)
-{
-    (void)ctx;
 }
 
 // ---- device memory ----

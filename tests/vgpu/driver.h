@@ -140,6 +140,8 @@ struct vg_op {
     uint64_t number;
     unsigned stream_id; // for messages
     int64_t done_ns;
+    struct vg_seen *seen;      // what it touched (order.h), a reference; NULL: nobody asks
+    struct vg_op *dep_pred;    // a kernel that this one may overlap, a reference, until it has run
     struct vg_op *next, *prev; // all that is pending
 };
 
@@ -148,7 +150,7 @@ struct CUstream_st {
     unsigned flags;
     int priority;
     unsigned id;
-    bool legacy, per_thread;
+    bool legacy, per_thread, used;
     struct vg_op *tail; // the last that was submitted; a reference
     uint32_t timeline;
     struct vg_capture *capture; // NULL: not capturing
@@ -299,6 +301,12 @@ void vg_op_commit(struct vg_op *op, uint32_t timeline);
 void vg_op_after_stream(struct vg_op *op, CUstream s);
 void vg_stream_set_tail(CUstream s, struct vg_op *op);
 bool vg_op_ordered(const struct vg_op *before, const struct vg_op *after);
+// The same by the op's place: whether what stood at `tick` of `timeline` is ordered before.
+bool vg_op_knows(const struct vg_op *after, uint32_t timeline, uint32_t tick);
+// Everything pending and everything to come is ordered after that place.
+bool vg_settled(uint32_t timeline, uint32_t tick);
+// Notes that a dependent launch may overlap its predecessor.
+void vg_op_depends(struct vg_op *op, struct vg_op *pred);
 struct vg_op *vg_op_ref(struct vg_op *op);
 void vg_op_unref(struct vg_op *op);
 uint32_t vg_timeline_new(void);
@@ -342,8 +350,6 @@ bool vg_pinned_find(uint64_t addr, uint64_t *base, uint64_t *bytes, unsigned *fl
 CUresult vg_copy_of_3d(const CUDA_MEMCPY3D *p, struct vg_copy_work *out); // checked; for graphs
 void vg_memory_freed(uint64_t addr);                                      // by a queued free
 void vg_memory_close(CUcontext ctx); // frees what the context owns
-void vg_peers_changed(CUcontext ctx);
-bool vg_memory_peer_ok(int from, int owner); // may a kernel on `from` touch memory of `owner`?
 
 // ---- modules ----
 

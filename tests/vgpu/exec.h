@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 struct vg_counts;
+struct vg_dep;
+struct vg_foot;
 struct vg_module;
 struct vg_kernel;
 
@@ -53,7 +55,10 @@ struct vg_launch {
     const void *params; // the parameter block, as param_offset says
     size_t param_bytes;
     uint64_t seed;
-    unsigned checks; // VG_CHECK_*
+    unsigned checks;      // VG_CHECK_*
+    uint32_t hidden;      // bit d: memory of arena d is out of reach (no peer access)
+    struct vg_foot *foot; // takes down what the launch touches; NULL: nobody asks
+    struct vg_dep *dep;   // launches that may still be running (foot.h); NULL: none
 };
 
 struct vg_launch_stats {

@@ -11,6 +11,7 @@
 #include "callback.h"
 #include "driver.h"
 #include "graph.h"
+#include "order.h"
 
 // ---- at the call ----
 
@@ -183,6 +184,23 @@ static CUresult fault_code(void)
     }
 }
 
+// Devices whose memory kernels of a context must not touch.
+static uint32_t hidden_from(CUcontext ctx)
+{
+    uint32_t seen = 1u << ctx->device | ctx->peers;
+    for (int d = 0; d < vg_driver.n_devices; d++) {
+        // Access to a pool is given by cuMemPoolSetAccess; it opens the whole device here.
+        const struct CUmemPoolHandle_st *pools[2] = {vg_driver.device[d].default_pool,
+                                                     vg_driver.device[d].pool};
+        for (int i = 0; i < 2; i++) {
+            if (pools[i] != NULL && (pools[i]->access >> ctx->device & 1) != 0) {
+                seen |= 1u << d;
+            }
+        }
+    }
+    return ((1u << vg_driver.n_devices) - 1) & ~seen;
+}
+
 static bool run_kernel(struct vg_op *op, CUresult *code)
 {
     const struct vg_kernel_work *k = &op->work.kernel;
@@ -207,6 +225,9 @@ static bool run_kernel(struct vg_op *op, CUresult *code)
         .param_bytes = k->param_bytes,
         .seed = vg_driver.seed * UINT64_C(0x9E3779B97F4A7C15) + number,
         .checks = vg_driver.checks,
+        .hidden = hidden_from(op->work.ctx),
+        .foot = op->seen != NULL ? op->seen->foot : NULL,
+        .dep = op->seen != NULL ? &op->seen->dep : NULL,
     };
     struct vg_launch_stats stats = {.err = ""};
     switch (vg_launch_run(&l, &stats)) {
@@ -287,7 +308,9 @@ enum vg_call_step vg_execute(struct vg_op *op, CUresult *code)
         break;
     case VG_WORK_CALL: {
         bool cancel = w->ctx->sticky != CUDA_SUCCESS || w->ctx->dead;
+        vg_order_calling(op);
         enum vg_call_step step = w->call.fn(w->call.arg, cancel);
+        vg_order_calling(NULL);
         if (step == VG_CALL_FAILED) {
             *code = CUDA_ERROR_LAUNCH_FAILED;
         }

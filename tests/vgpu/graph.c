@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "order.h"
 
 CUgraph vg_graph_new(CUcontext ctx)
 {
@@ -135,6 +136,7 @@ CUgraph vg_graph_clone(CUgraph g)
             return NULL;
         }
         node->type = g->nodes[i]->type;
+        node->programmatic = g->nodes[i]->programmatic;
         node->original = g->nodes[i];
     }
     for (size_t i = 0; i < g->n_nodes; i++) {
@@ -208,6 +210,7 @@ static CUresult expand(CUgraph g)
             r = vg_graph_add(g, NULL, 0, &w, &node);
             if (r == CUDA_SUCCESS) {
                 node->original = inner->nodes[k]->original;
+                node->programmatic = inner->nodes[k]->programmatic;
             }
         }
         for (size_t k = 0; r == CUDA_SUCCESS && k < inner->n_nodes; k++) {
@@ -258,6 +261,9 @@ static bool cut_chains(CUgraphExec e)
             e->timelines[e->n_chains] = vg_timeline_new();
             e->chain[i] = e->n_chains++;
         }
+    }
+    if (e->n_chains > 1) {
+        vg_order_watch();
     }
     return true;
 }
@@ -345,6 +351,9 @@ CUresult vg_exec_launch(CUgraphExec e, CUstream s)
         vg_op_after(op, first);
         for (size_t k = 0; k < g->nodes[n]->n_deps; k++) {
             vg_op_after(op, ops[g->nodes[n]->deps[k]->index]);
+        }
+        if (g->nodes[n]->programmatic && g->nodes[n]->n_deps == 1) {
+            vg_op_depends(op, ops[g->nodes[n]->deps[0]->index]);
         }
         vg_op_commit(op, e->timelines[e->chain[n]]);
         if (op->work.kind == VG_WORK_RECORD && op->work.record.external) {

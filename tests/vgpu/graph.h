@@ -15,6 +15,7 @@ struct CUgraphNode_st {
     size_t index;         // in the graph, kept by vg_graph_order
     CUgraphNode original; // of a clone
     unsigned mark;
+    bool programmatic; // its one edge, from a kernel, only orders what follows griddepcontrol.wait
     void **param_ptrs; // what cuGraphKernelNodeGetParams hands out
 };
 

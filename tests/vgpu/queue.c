@@ -2,7 +2,8 @@
 //
 // queue.c - operations as a partial order, run lazily. Nothing that was submitted runs before some
 // call waits; then what is ready runs in an order drawn from the seed: sometimes only what the
-// waiting call needs (so that forgotten waits read stale data), sometimes anything that may run.
+// waiting call needs (so that forgotten waits read stale data), sometimes anything that may run,
+// but for what the host would see of it.
 //
 // An op depends on ops, not on streams: its predecessor in the stream, what its event wait refers
 // to, and what the legacy default stream implies. Each op has a vector clock over timelines (one
@@ -24,6 +25,7 @@ static unsigned n_running;
 static uint64_t progress = 1; // bumped whenever something was submitted or finished
 static uint64_t n_marks;
 static uint32_t *host_clock, *ticks;
+static uint32_t *done_clock; // everything that has run
 static unsigned n_timelines, max_timelines;
 static uint32_t *spare;
 static unsigned n_spare, max_spare;
@@ -72,10 +74,12 @@ uint32_t vg_timeline_new(void)
     if (n_spare > 0) {
         return spare[--n_spare];
     }
-    unsigned max = max_timelines;
+    unsigned max = max_timelines, max_done = max_timelines;
     host_clock = grow(host_clock, &max, n_timelines + 1, sizeof *host_clock);
+    done_clock = grow(done_clock, &max_done, n_timelines + 1, sizeof *done_clock);
     ticks = grow(ticks, &max_timelines, n_timelines + 1, sizeof *ticks);
     host_clock[n_timelines] = 0;
+    done_clock[n_timelines] = 0;
     ticks[n_timelines] = 0;
     return n_timelines++;
 }
@@ -114,9 +118,50 @@ void vg_host_saw(const struct vg_op *op)
     }
 }
 
+bool vg_op_knows(const struct vg_op *after, uint32_t timeline, uint32_t tick)
+{
+    return timeline < after->n_clock && after->clock[timeline] >= tick;
+}
+
 bool vg_op_ordered(const struct vg_op *before, const struct vg_op *after)
 {
-    return before->timeline < after->n_clock && after->clock[before->timeline] >= before->tick;
+    return vg_op_knows(after, before->timeline, before->tick);
+}
+
+bool vg_settled(uint32_t timeline, uint32_t tick)
+{
+    if (host_clock[timeline] < tick) {
+        return false;
+    }
+    for (const struct vg_op *o = pending_first; o != NULL; o = o->next) {
+        if (!vg_op_knows(o, timeline, tick)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void vg_op_depends(struct vg_op *op, struct vg_op *pred)
+{
+    // A predecessor of which the host knows that it is over cannot be overlapped.
+    if (op->work.kind != VG_WORK_KERNEL || !op->work.kernel.pdl || pred == NULL ||
+        pred->work.kind != VG_WORK_KERNEL || host_clock[pred->timeline] >= pred->tick) {
+        return;
+    }
+    vg_order_watch();
+    op->dep_pred = vg_op_ref(pred);
+}
+
+// The op waited for something that no edge tells of: a value in memory, other ranks, the program
+// itself. What has run by now may be what it waited for.
+static void learn(struct vg_op *op)
+{
+    join(&op->clock, &op->n_clock, done_clock, n_timelines);
+    for (struct vg_op *o = pending_first; o != NULL; o = o->next) {
+        if (o != op && vg_op_ordered(op, o)) {
+            join(&o->clock, &o->n_clock, done_clock, n_timelines);
+        }
+    }
 }
 
 // ---- operations ----
@@ -149,6 +194,7 @@ void vg_op_unref(struct vg_op *op)
     if (op == NULL || --op->refs > 0) {
         return;
     }
+    vg_order_gone(op);
     vg_work_free(&op->work);
     free(op->preds);
     free(op->succs);
@@ -218,11 +264,28 @@ void vg_op_commit(struct vg_op *op, uint32_t timeline)
     pthread_cond_broadcast(&vg_cond);
 }
 
+static bool waits_outside(const struct vg_work *w)
+{
+    return w->kind == VG_WORK_WAIT_VALUE || w->kind == VG_WORK_HOST ||
+           (w->kind == VG_WORK_CALL && strncmp(w->call.what, "cublasLt", 8) != 0);
+}
+
 static void finish(struct vg_op *op)
 {
     op->done = true;
     op->running = false;
     op->done_ns = now_ns();
+    for (unsigned i = 0; i < op->n_clock; i++) {
+        if (done_clock[i] < op->clock[i]) {
+            done_clock[i] = op->clock[i];
+        }
+    }
+    if (waits_outside(&op->work)) {
+        learn(op);
+        if (op->work.kind == VG_WORK_HOST) {
+            vg_host_saw(op); // the function is part of the program
+        }
+    }
     if (op->prev != NULL) {
         op->prev->next = op->next;
     } else {
@@ -276,6 +339,18 @@ void vg_stream_set_tail(CUstream s, struct vg_op *op)
     vg_op_unref(old);
 }
 
+// The second stream that is put to use makes footprints worth their time.
+static void note_use(CUstream s)
+{
+    static unsigned n_used;
+    if (!s->used) {
+        s->used = true;
+        if (++n_used > 1) {
+            vg_order_watch();
+        }
+    }
+}
+
 CUresult vg_submit(CUstream s, struct vg_work *w, struct vg_op **out)
 {
     if (s->legacy) {
@@ -293,6 +368,8 @@ CUresult vg_submit(CUstream s, struct vg_work *w, struct vg_op **out)
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     op->stream_id = s->id;
+    note_use(s);
+    vg_op_depends(op, s->tail);
     vg_op_after_stream(op, s);
     vg_op_commit(op, s->timeline);
     vg_stream_set_tail(s, op);
@@ -327,19 +404,47 @@ static void mark_wanted(struct vg_op *op, uint64_t mark)
     free(todo);
 }
 
-// mark 0: any. Ops that said "again" since something last moved are left alone.
-static struct vg_op *pick(uint64_t mark)
+// Work that the host could see the effect of: pinned memory is read or written. A program that
+// forgets to wait for it is caught by leaving it undone until somebody does wait for it.
+static bool shows(const struct vg_work *w)
+{
+    if (w->kind == VG_WORK_COPY) {
+        return w->copy.src_place == VG_PLACE_PINNED || w->copy.dst_place == VG_PLACE_PINNED;
+    }
+    if (w->kind == VG_WORK_FILL) {
+        return vg_mem_device(w->fill.dst) == VG_HOST_DEVICE;
+    }
+    for (size_t i = 0; w->kind == VG_WORK_KERNEL && i + 8 <= w->kernel.param_bytes; i += 8) {
+        uint64_t v;
+        memcpy(&v, w->kernel.params + i, 8);
+        if (vg_mem_device(v) == VG_HOST_DEVICE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum choice { ONLY_MARKED, MARKED_OR_HIDDEN, ANYTHING };
+
+static bool eligible(const struct vg_op *o, uint64_t mark, enum choice c)
+{
+    // Ops that said "again" since something last moved are left alone.
+    return o->polled != progress &&
+           (c == ANYTHING || o->mark == mark || (c == MARKED_OR_HIDDEN && !shows(&o->work)));
+}
+
+static struct vg_op *pick(uint64_t mark, enum choice c)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < n_ready; i++) {
-        n += (mark == 0 || ready[i]->mark == mark) && ready[i]->polled != progress;
+        n += eligible(ready[i], mark, c);
     }
     if (n == 0) {
         return NULL;
     }
     uint64_t k = vg_random(n);
     for (unsigned i = 0; i < n_ready; i++) {
-        if ((mark == 0 || ready[i]->mark == mark) && ready[i]->polled != progress && k-- == 0) {
+        if (eligible(ready[i], mark, c) && k-- == 0) {
             return ready[i];
         }
     }
@@ -354,6 +459,7 @@ struct outcome {
 
 static void begin(struct vg_op *op)
 {
+    vg_order_begin(op);
     take_from_ready(op);
     op->running = true;
     n_running++;
@@ -372,6 +478,7 @@ static void end(struct outcome *o)
     if (o->step == VG_CALL_FAILED) {
         vg_context_fail(o->op->work.ctx, o->code);
     }
+    vg_order_ran(o->op);
     finish(o->op);
 }
 
@@ -485,17 +592,15 @@ CUresult vg_run_until(CUcontext ctx, struct vg_op *op)
         return ctx->sticky;
     }
     vg_op_ref(op);
-    uint64_t mark = 0;
-    if (vg_random(2) == 0) {
-        mark = ++n_marks;
-        mark_wanted(op, mark);
-    }
+    uint64_t mark = ++n_marks;
+    mark_wanted(op, mark);
+    enum choice choice = vg_random(2) == 0 ? ONLY_MARKED : MARKED_OR_HIDDEN;
     int64_t moved = now_ns();
     uint64_t seen = vg_driver.n_ops + (uint64_t)n_running;
     while (!op->done) {
-        struct vg_op *o = pick(mark);
-        if (o == NULL && mark != 0 && n_running == 0) {
-            o = pick(0); // the other side of a rendezvous
+        struct vg_op *o = pick(mark, choice);
+        if (o == NULL && n_running == 0) {
+            o = pick(mark, ANYTHING); // the other side of a rendezvous
         }
         if (o != NULL) {
             bool was_call = o->work.kind == VG_WORK_CALL || o->work.kind == VG_WORK_WAIT_VALUE;
@@ -515,7 +620,7 @@ CUresult vg_run_until(CUcontext ctx, struct vg_op *op)
         } else if (now_ns() - moved > hang_ns()) {
             report_hang(ctx, op);
             moved = now_ns();
-            mark = 0;
+            choice = ANYTHING;
         }
     }
     vg_host_saw(op);
@@ -570,7 +675,7 @@ void vg_run_some(void)
     if (vg_random(2) != 0) {
         return;
     }
-    struct vg_op *o = pick(0);
+    struct vg_op *o = pick(0, ANYTHING);
     if (o != NULL) {
         run_one(o);
     } else {
@@ -589,10 +694,10 @@ static void *progress_main(void *arg)
         nanosleep(&t, NULL);
         pthread_mutex_lock(&vg_lock);
         if (vg_driver.n_calls == calls && vg_driver.init) {
-            struct vg_op *o = pick(0);
+            struct vg_op *o = pick(0, ANYTHING);
             while (o != NULL && vg_driver.n_calls == calls) {
                 run_one(o);
-                o = pick(0);
+                o = pick(0, ANYTHING);
             }
             progress++;
         }

@@ -173,6 +173,8 @@ static void start_warp(struct vg_warp *w, unsigned threads)
     w->bar_lanes = 0;
     w->cluster_phase = 0;
     w->watch = NULL;
+    w->dep_clock = 0;
+    w->dep_after = false;
     w->rng = w->cta->rng + w->id * 0x9e3779b97f4a7c15ull;
     for (unsigned l = 0; l < 32; l++) {
         w->lane_pc[l] = entry->first;

@@ -46,6 +46,8 @@ struct vg_warp {
     // Watch over rows in flight (wgmma): while not NULL, vg_watch_touch is called before every op.
     void *watch;
     struct vg_chk_warp *chk;
+    uint32_t dep_clock; // clock at griddepcontrol.wait, 0: has not waited
+    bool dep_after;     // what it does now comes after one (foot.c)
     struct vg_async_warp *async;
     uint64_t rng;
 
