@@ -4,7 +4,7 @@ if(OCT_NVCC)
     set(VGT_KERNELS ${CMAKE_CURRENT_BINARY_DIR}/kernels)
     file(MAKE_DIRECTORY ${VGT_KERNELS})
     set(kernel_ptx)
-    foreach(stem basic foreign)
+    foreach(stem basic foreign bench)
         foreach(arch 80 90a)
             set(out ${VGT_KERNELS}/${stem}${arch}.ptx)
             add_custom_command(

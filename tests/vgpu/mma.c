@@ -13,6 +13,7 @@ struct mma {
     bool sat;
     uint16_t shape;
     uint32_t macs;
+    const struct vg_tensor *t;
     const uint32_t *a, *b, *c, *d; // 32-bit rows; f64: 64-bit rows
 };
 
@@ -32,68 +33,10 @@ bool vg_tc_whole_warp(struct vg_warp *w, uint32_t mask, const char *what)
     return false;
 }
 
-// f32 or f16 or s32 destination from the products in acc.
-static int32_t add_sat(int32_t a, int32_t b)
-{
-    int64_t s = (int64_t)a + b;
-    return s > INT32_MAX ? INT32_MAX : s < INT32_MIN ? INT32_MIN : (int32_t)s;
-}
-
-static int mma_int(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
+static int mma_small(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 {
     const struct mma *x = op->ext;
-    if (!vg_tc_whole_warp(w, mask, "mma.sync")) {
-        return VG_STEP_FAULT;
-    }
-    const uint32_t *ra[4], *rb[2];
-    for (unsigned i = 0; i < x->n_a; i++) {
-        ra[i] = vg_r(w, x->a[i]);
-    }
-    for (unsigned i = 0; i < x->n_b; i++) {
-        rb[i] = vg_r(w, x->b[i]);
-    }
-    VG_TC_RAW int32_t sum[128];
-    bool bytes = x->ta == PTX_S8 || x->ta == PTX_U8;
-    if (bytes && vg_tc_have_dot()) {
-        VG_TC_RAW uint32_t aw[2 * 8 * 32];
-        VG_TC_RAW uint32_t bw[2 * 8 * 4];
-        vg_tc_a_words(x->n_i, x->k, ra, aw);
-        vg_tc_b_words(x->k, rb, bw);
-        vg_tc_dot(1, x->n_i, x->k, x->ta == PTX_S8, x->tb == PTX_S8, aw, bw, sum);
-    } else {
-        VG_TC_RAW float af[2 * VG_TC_MAX_K * 32];
-        VG_TC_RAW float bf[2 * VG_TC_MAX_K * 4];
-        VG_TC_RAW float acc[128];
-        vg_tc_a_from_regs(x->ta, x->n_i, x->k, ra, af);
-        vg_tc_b_from_regs(x->tb, x->k, rb, bf);
-        vg_tc_multiply(1, x->n_i, x->k, af, bf, acc);
-        for (unsigned i = 0; i < x->n_i * 64u; i++) {
-            sum[i] = (int32_t)acc[i];
-        }
-    }
-    for (unsigned i = 0; i < x->n_d; i++) {
-        const uint32_t *c = vg_r(w, x->c[i]);
-        uint32_t *d = (uint32_t *)(void *)(sum + i * 32);
-        if (x->sat) {
-            for (unsigned l = 0; l < 32; l++) {
-                d[l] = (uint32_t)add_sat((int32_t)d[l], (int32_t)c[l]);
-            }
-        } else {
-            for (unsigned l = 0; l < 32; l++) {
-                d[l] += c[l];
-            }
-        }
-    }
-    for (unsigned i = 0; i < x->n_d; i++) {
-        memcpy(vg_r(w, x->d[i]), sum + i * 32, 128);
-    }
-    count(w, x);
-    return VG_STEP_DONE;
-}
-
-static int mma_float(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
-{
-    const struct mma *x = op->ext;
+    const struct vg_tensor *t = x->t;
     if (!vg_tc_whole_warp(w, mask, "mma.sync")) {
         return VG_STEP_FAULT;
     }
@@ -104,40 +47,27 @@ static int mma_float(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     for (unsigned i = 0; i < x->n_b; i++) {
         rb[i] = vg_r(w, x->b[i]);
     }
-    VG_TC_RAW float af[2 * 32 * 32];
-    VG_TC_RAW float bf[2 * 32 * 4];
-    VG_TC_RAW float acc[128];
-    vg_tc_a_from_regs(x->ta, x->n_i, x->k, ra, af);
-    vg_tc_b_from_regs(x->tb, x->k, rb, bf);
-    vg_tc_multiply(1, x->n_i, x->k, af, bf, acc);
-    for (unsigned i = 0; i < 2u * x->n_i; i++) {
-        float *s = acc + i * 32;
-        if (x->tc == PTX_F32) {
-            const uint32_t *c = vg_r(w, x->c[i]);
-            for (unsigned l = 0; l < 32; l++) {
-                float f;
-                memcpy(&f, &c[l], 4);
-                s[l] += f;
-            }
+    VG_TC_RAW uint32_t a[2 * VG_TC_MAX_STEPS * 32];
+    VG_TC_RAW uint32_t b[2 * VG_TC_MAX_STEPS * 4];
+    VG_TC_RAW uint32_t acc[128];
+    const unsigned steps = vg_tc_steps(x->ta, x->k);
+    t->a_from_regs(x->ta, x->n_i, x->k, ra, a);
+    t->b_from_regs(x->tb, x->k, rb, b);
+    (x->td == PTX_S32 ? t->multiply_int : t->multiply_float)(1, x->n_i, steps, a, b, acc);
+    const unsigned wide = x->td == PTX_F16 ? 64 : 32; // of acc per register
+    for (unsigned i = 0; i < x->n_d; i++) {
+        uint32_t *sum = acc + i * wide;
+        const uint32_t *c = vg_r(w, x->c[i]);
+        if (x->td == PTX_F32) {
+            t->add_f32(sum, c, sum, false);
+        } else if (x->td == PTX_F16) {
+            t->add_f16(sum, c, sum, false);
         } else {
-            const uint32_t *c = vg_r(w, x->c[i / 2]);
-            for (unsigned l = 0; l < 32; l++) {
-                s[l] += vg_half_to_float((uint16_t)(c[l] >> (16 * (i & 1))));
-            }
+            t->add_s32(sum, c, sum, x->sat);
         }
     }
-    if (x->td == PTX_F32) {
-        for (unsigned i = 0; i < x->n_d; i++) {
-            memcpy(vg_r(w, x->d[i]), acc + i * 32, 128);
-        }
-    } else {
-        for (unsigned i = 0; i < x->n_d; i++) {
-            uint32_t *d = vg_r(w, x->d[i]);
-            for (unsigned l = 0; l < 32; l++) {
-                d[l] = vg_float_to_half(acc[i * 64 + l]) |
-                       (uint32_t)vg_float_to_half(acc[i * 64 + 32 + l]) << 16;
-            }
-        }
+    for (unsigned i = 0; i < x->n_d; i++) { // all of C is read before: registers may be shared
+        memcpy(vg_r(w, x->d[i]), acc + i * wide, 128);
     }
     count(w, x);
     return VG_STEP_DONE;
@@ -196,11 +126,6 @@ bool vg_tc_shape(const char *tok, unsigned *m, unsigned *n, unsigned *k)
     return sscanf(tok, "m%un%uk%u%n", m, n, k, &used) == 3 && tok[used] == 0;
 }
 
-static bool is_int(enum ptx_type t)
-{
-    return t == PTX_S8 || t == PTX_U8 || t == PTX_S4 || t == PTX_U4;
-}
-
 static bool is_fp8(enum ptx_type t)
 {
     return t == PTX_E4M3 || t == PTX_E5M2;
@@ -213,7 +138,7 @@ static bool allowed(const struct mma *x)
     if (x->n != 8 || (m != 16 && m != 8)) {
         return false;
     }
-    if (is_int(x->ta) && is_int(x->tb)) {
+    if (vg_tc_is_int(x->ta) && vg_tc_is_int(x->tb)) {
         bool four = x->ta == PTX_S4 || x->ta == PTX_U4;
         bool same = four == (x->tb == PTX_S4 || x->tb == PTX_U4);
         unsigned small = four ? 32 : 16;
@@ -279,7 +204,8 @@ enum vg_decoded vg_mma_decode(struct vg_dec *dc, const struct ptx_inst *in, stru
         x->a = vg_dec_rows(dc, &in->op[1], &na);
         x->b = vg_dec_rows(dc, &in->op[2], &nb);
         x->c = vg_dec_rows(dc, &in->op[3], &nc);
-        op->fn = is_int(x->ta) ? mma_int : mma_float;
+        x->t = vg_tensor();
+        op->fn = mma_small;
     }
     unsigned want_dd = x->td == PTX_F16 ? want_d / 2 : want_d;
     unsigned want_c = x->tc == PTX_F16 ? want_d / 2 : want_d;

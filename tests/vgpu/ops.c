@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "rows.h"
+#include "tcore.h"
 
 #define TABLES(X) X(int) X(pred) X(f32) X(half) X(cvt)
 #define DECLARE(t) extern const struct vg_alu vg_alu_##t##_base[];
@@ -17,10 +18,13 @@ TABLES(DECLARE3)
 #endif
 
 extern const struct vg_rows vg_rows_base;
+extern const struct vg_tensor vg_tensor_base;
 #if defined(__x86_64__)
 extern const struct vg_rows vg_rows_v3, vg_rows_v4;
+extern const struct vg_tensor vg_tensor_v3, vg_tensor_v4;
 #endif
 static const struct vg_rows *rows;
+static unsigned level; // 0 base, 1 v3, 2 v4
 
 enum { SLOTS = 2048, MAX_ROWS = 1500 };
 static const struct vg_alu *slot[SLOTS];
@@ -46,27 +50,37 @@ static void add_table(const struct vg_alu *t)
     }
 }
 
-static void fill(void)
+// The best level of this CPU.
+static unsigned cpu_level(void)
 {
-    // VGPU_SIMD=base|v3 compares the levels in tests.
-    const char *want = getenv("VGPU_SIMD");
-    (void)want;
-#define ADD(t, level) add_table(vg_alu_##t##_##level);
 #if defined(__x86_64__)
     __builtin_cpu_init();
     bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
               __builtin_cpu_supports("bmi2");
     bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    v4 = v4 && !(want && (strcmp(want, "base") == 0 || strcmp(want, "v3") == 0));
-    v3 = v3 && !(want && strcmp(want, "base") == 0);
-    if (v4) {
+    return v4 ? 2 : v3 ? 1 : 0;
+#else
+    return 0;
+#endif
+}
+
+static void fill(void)
+{
+    // VGPU_SIMD=base|v3 compares the levels in tests.
+    const char *want = getenv("VGPU_SIMD");
+    unsigned most = want && strcmp(want, "base") == 0 ? 0 : want && strcmp(want, "v3") == 0 ? 1 : 2;
+    level = cpu_level();
+    level = level < most ? level : most;
+#define ADD(t, level) add_table(vg_alu_##t##_##level);
+#if defined(__x86_64__)
+    if (level == 2) {
 #define ADD4(t) ADD(t, v4)
         TABLES(ADD4)
         rows = &vg_rows_v4;
         return;
     }
-    if (v3) {
+    if (level == 1) {
 #define ADD3(t) ADD(t, v3)
         TABLES(ADD3)
         rows = &vg_rows_v3;
@@ -82,6 +96,22 @@ const struct vg_rows *vg_rows(void)
 {
     pthread_once(&once, fill);
     return rows;
+}
+
+const struct vg_tensor *vg_tensor_of(unsigned which)
+{
+#if defined(__x86_64__)
+    static const struct vg_tensor *const table[] = {&vg_tensor_base, &vg_tensor_v3, &vg_tensor_v4};
+#else
+    static const struct vg_tensor *const table[] = {&vg_tensor_base};
+#endif
+    return which <= cpu_level() ? table[which] : NULL;
+}
+
+const struct vg_tensor *vg_tensor(void)
+{
+    pthread_once(&once, fill);
+    return vg_tensor_of(level);
 }
 
 const struct vg_alu *vg_alu_find(const char *key)

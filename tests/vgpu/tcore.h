@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// tcore.h - the arithmetic of tensor instructions on rows of 32 lanes.
+// tcore.h - the arithmetic of tensor instructions on rows of 32 lanes (ops_tensor.c; wmma and f64
+// have their own).
 //
 // A destination fragment is a list of rows; row (j, i, e) lane l holds D[l/4 + 8i][8j + 2(l%4) +
-// e]. So for one k, A comes as a row of 32 lanes with A[l/4 + 8i][k] in lane l, B as a quad with
-// B[k][8j + 2t + e] in t; the product is lane by lane. Everything but f64 is multiplied in float:
-// products of two 8- to 11-bit numbers are exact there, integer sums stay below 2^24.
-// Sums of floats run in ascending k from zero, the accumulator is added last; hardware may differ
-// in the last bits.
+// e]. So for one step of k, A comes as a row of 32 lanes with A[l/4 + 8i][k] in lane l, B as a quad
+// with B[k][8j + 2t + e] in t; the product is lane by lane. A step is one float or, of integers,
+// two 16-bit numbers. 16- and 8-bit words come in the order of their numbers' places.
+//
+// The order of a sum, whatever the instruction set and whoever shares the tile:
+//     d = c + (((0 + a0 b0) + a1 b1) + ... + an bn)    in ascending k, of f32
+// where a product of bf16, f16, fp8 or tf32 numbers is exact but for underflow and overflow, and
+// every + rounds to nearest even; every NaN becomes 0x7FFFFFFF. Hardware sums in another order and
+// may differ in the last bits. Integers are exact.
 #ifndef VG_TCORE_H
 #define VG_TCORE_H
 
@@ -15,15 +20,20 @@
 
 #include "ptx.h"
 
-enum { VG_TC_MAX_K = 64, VG_TC_MAX_N = 256 };
+enum { VG_TC_MAX_STEPS = 32, VG_TC_MAX_N = 256 };
 
 // Elements per 32-bit register of an operand type, 0: not one.
 unsigned vg_tc_per_reg(enum ptx_type t);
-// Element `i` of a packed word as float (f64 is not packed).
-float vg_tc_element(enum ptx_type t, uint32_t word, unsigned i);
+static inline bool vg_tc_is_int(enum ptx_type t)
+{
+    return t == PTX_S8 || t == PTX_U8 || t == PTX_S4 || t == PTX_U4;
+}
+// Steps that k elements make.
+static inline unsigned vg_tc_steps(enum ptx_type t, unsigned k)
+{
+    return vg_tc_is_int(t) ? k / 2 : k;
+}
 
-// k elements from packed words, `step` floats apart.
-void vg_tc_to_floats(enum ptx_type t, unsigned k, const uint32_t *word, float *out, unsigned step);
 // Large local arrays that need no zeroes (the build zeroes locals).
 #if defined(__clang__) || __GNUC__ >= 12
 #define VG_TC_RAW __attribute__((uninitialized))
@@ -31,25 +41,32 @@ void vg_tc_to_floats(enum ptx_type t, unsigned k, const uint32_t *word, float *o
 #define VG_TC_RAW
 #endif
 
-// Rows of A for one 16-row (n_i 2) or 8-row (n_i 1) fragment: out[i][k][32].
-void vg_tc_a_from_regs(enum ptx_type t, unsigned n_i, unsigned k, const uint32_t *const reg[],
-                       float *out);
-// Quads of B for 8 columns: out[e][k][4].
-void vg_tc_b_from_regs(enum ptx_type t, unsigned k, const uint32_t *const reg[], float *out);
-
-// acc[(j*n_i + i)*2 + e][32] = sum over k. n_j groups of 8 columns; b[j][e][k][4].
-void vg_tc_multiply(unsigned n_j, unsigned n_i, unsigned k, const float *a, const float *b,
-                    float *acc);
-
-// 8-bit integers without floats, where the CPU can (AVX-512 VNNI); false: use the float way.
-// a[i][k/4][32] words of 4 bytes, b[j][e][k/4][4] words; sums are written to acc as int32.
-bool vg_tc_have_dot(void);
-void vg_tc_dot(unsigned n_j, unsigned n_i, unsigned k, bool a_signed, bool b_signed,
-               const uint32_t *a, const uint32_t *b, int32_t *acc);
-void vg_tc_a_words(unsigned n_i, unsigned k, const uint32_t *const reg[], uint32_t *out);
-void vg_tc_b_words(unsigned k, const uint32_t *const reg[], uint32_t *out);
+struct vg_tensor { // one per instruction set
+    // Rows of A for one 16-row (n_i 2) or 8-row (n_i 1) fragment: out[i][step][32].
+    void (*a_from_regs)(enum ptx_type t, unsigned n_i, unsigned k, const uint32_t *const reg[],
+                        uint32_t *out);
+    // Quads of B for 8 columns: out[e][step][4].
+    void (*b_from_regs)(enum ptx_type t, unsigned k, const uint32_t *const reg[], uint32_t *out);
+    // The same for n_j groups of 8 columns of 32 bytes along k: out[j][e][step][4].
+    void (*b_from_rows)(enum ptx_type t, unsigned n_j, const uint32_t *row, uint32_t *out);
+    // acc[(j*n_i + i)*2 + e][32] = sum over the steps: of float, of int32_t.
+    void (*multiply_float)(unsigned n_j, unsigned n_i, unsigned steps, const uint32_t *a,
+                           const uint32_t *b, uint32_t *acc);
+    void (*multiply_int)(unsigned n_j, unsigned n_i, unsigned steps, const uint32_t *a,
+                         const uint32_t *b, uint32_t *acc);
+    // d = c + acc of one row; c NULL: nothing is added. f16: two rows of acc, packed c and d.
+    void (*add_f32)(uint32_t *d, const uint32_t *c, const uint32_t *acc, bool negate);
+    void (*add_f16)(uint32_t *d, const uint32_t *c, const uint32_t *acc, bool negate);
+    void (*add_s32)(uint32_t *d, const uint32_t *c, const uint32_t *acc, bool saturate);
+};
+// The one in use; VGPU_SIMD chooses as in ops.c.
+const struct vg_tensor *vg_tensor(void);
+// Of level 0 (base), 1 (v3), 2 (v4): NULL when this CPU cannot (tests compare them).
+const struct vg_tensor *vg_tensor_of(unsigned level);
 
 // ---- numbers ----
+// Element `i` of a packed word as float.
+float vg_tc_element(enum ptx_type t, uint32_t word, unsigned i);
 float vg_half_to_float(uint16_t h);
 uint16_t vg_float_to_half(float f); // nearest even
 float vg_bf16_to_float(uint16_t h);

@@ -20,6 +20,7 @@ struct wgmma {
     uint32_t desc_a, desc_b, scale_d; // 64-bit rows, predicate row
     bool scale_neg, scale_const, scale_value;
     uint64_t macs;
+    const struct vg_tensor *t;
     const uint32_t *d, *a;
 };
 
@@ -263,145 +264,54 @@ static void fetch(const struct vg_cta *c, const struct wgmma *x, uint64_t desc, 
 
 // ---- arithmetic ----
 
-static void to_floats(enum ptx_type t, unsigned k, const uint8_t *row, float *out, unsigned step)
-{
-    uint32_t word[8];
-    memcpy(word, row, 32);
-    vg_tc_to_floats(t, k, word, out, step);
-}
-
-static void a_rows(const struct wgmma *x, const uint8_t (*row)[32], float *af)
-{
-    for (unsigned r = 0; r < 16; r++) {
-        float f[32];
-        to_floats(x->ta, x->k, row[r], f, 1);
-        for (unsigned k = 0; k < x->k; k++) {
-            float *o = af + (r / 8 * x->k + k) * 32 + r % 8 * 4;
-            o[0] = o[1] = o[2] = o[3] = f[k];
-        }
-    }
-}
-
-static void a_words(const uint8_t (*row)[32], uint32_t *aw)
-{
-    for (unsigned r = 0; r < 16; r++) {
-        uint32_t word[8];
-        memcpy(word, row[r], 32);
-        for (unsigned q = 0; q < 8; q++) {
-            uint32_t *o = aw + (r / 8 * 8 + q) * 32 + r % 8 * 4;
-            o[0] = o[1] = o[2] = o[3] = word[q];
-        }
-    }
-}
-
 struct scratch { // of one wgmma
-    uint8_t brow[256][32], arow[64][32];
-    union {
-        float f[32 * 2 * 32 * 4];
-        uint32_t w[32 * 2 * 8 * 4];
-    } b;
-    union {
-        float f[2 * 32 * 32];
-        uint32_t w[2 * 8 * 32];
-    } a;
-    union {
-        float f[32 * 4 * 32];
-        int32_t i[32 * 4 * 32];
-    } acc;
+    uint32_t brow[256][8], arow[64][8];
+    uint32_t b[VG_TC_MAX_N * VG_TC_MAX_STEPS];
+    uint32_t a[2 * VG_TC_MAX_STEPS * 32];
+    uint32_t areg[4][32];
+    uint32_t acc[VG_TC_MAX_N / 8 * 4 * 32];
 };
 
-static void finish(const struct wgmma *x, struct entry *e, struct scratch *s, bool words)
+// The fragment of 16 rows as registers hold it.
+static void a_registers(const uint32_t (*row)[8], uint32_t (*reg)[32])
 {
-    unsigned n_acc = x->n / 8 * 4u;
-    bool is_int = x->td == PTX_S32;
-    if (is_int) {
-        for (unsigned q = 0; q < n_acc; q++) {
-            uint32_t *d = e->r + (size_t)x->d[q] * 32;
-            for (unsigned l = 0; l < 32; l++) {
-                int32_t v = words ? s->acc.i[q * 32 + l] : (int32_t)s->acc.f[q * 32 + l];
-                uint32_t old = e->scale_d ? d[l] : 0;
-                int64_t sum = (int64_t)(int32_t)old + v;
-                if (x->sat) {
-                    sum = sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : sum;
-                }
-                d[l] = (uint32_t)(int32_t)sum;
-            }
-        }
-        return;
-    }
-    float sign = (float)x->sign;
-    if (x->td == PTX_F32) {
-        for (unsigned q = 0; q < n_acc; q++) {
-            uint32_t *d = e->r + (size_t)x->d[q] * 32;
-            const float *v = s->acc.f + q * 32;
-            float out[32];
-            memcpy(out, d, 128);
-            for (unsigned l = 0; l < 32; l++) {
-                out[l] = e->scale_d ? out[l] + v[l] * sign : v[l] * sign;
-            }
-            memcpy(d, out, 128);
-        }
-        return;
-    }
-    for (unsigned q = 0; q < n_acc / 2; q++) {
-        uint32_t *d = e->r + (size_t)x->d[q] * 32;
-        for (unsigned l = 0; l < 32; l++) {
-            uint32_t out = 0;
-            for (unsigned h = 0; h < 2; h++) {
-                float v = s->acc.f[(q * 2 + h) * 32 + l] * sign;
-                if (e->scale_d) {
-                    v += vg_half_to_float((uint16_t)(d[l] >> (16 * h)));
-                }
-                out |= (uint32_t)vg_float_to_half(v) << (16 * h);
-            }
-            d[l] = out;
-        }
+    for (unsigned r = 0; r < 16; r++) {
+        memcpy(&reg[r / 8][r % 8 * 4], row[r], 16);
+        memcpy(&reg[r / 8 + 2][r % 8 * 4], row[r] + 4, 16);
     }
 }
 
 static void execute(struct vg_cta *c, struct entry *const e[4])
 {
     const struct wgmma *x = e[0]->x;
+    const struct vg_tensor *t = x->t;
     static _Thread_local struct scratch room; // too large for the stack, too hot for malloc
     struct scratch *s = &room;
-    unsigned n_j = x->n / 8u, k = x->k;
-    bool bytes = x->ta == PTX_S8 || x->ta == PTX_U8;
-    bool words = bytes && vg_tc_have_dot();
-    fetch(c, x, e[0]->desc_b, x->trans_b, x->n, s->brow);
-    for (unsigned n = 0; n < x->n; n++) {
-        unsigned j = n / 8, odd = n & 1, t = n % 8 / 2;
-        if (words) {
-            uint32_t word[8];
-            memcpy(word, s->brow[n], 32);
-            for (unsigned q = 0; q < 8; q++) {
-                s->b.w[((j * 2 + odd) * 8 + q) * 4 + t] = word[q];
-            }
-        } else {
-            to_floats(x->tb, k, s->brow[n], s->b.f + (j * 2 + odd) * k * 4 + t, 4);
-        }
-    }
+    const unsigned n_j = x->n / 8u, steps = vg_tc_steps(x->ta, x->k);
+    fetch(c, x, e[0]->desc_b, x->trans_b, x->n, (uint8_t(*)[32])s->brow);
+    t->b_from_rows(x->tb, n_j, s->brow[0], s->b);
     if (!x->a_regs) {
-        fetch(c, x, e[0]->desc_a, x->trans_a, 64, s->arow);
+        fetch(c, x, e[0]->desc_a, x->trans_a, 64, (uint8_t(*)[32])s->arow);
     }
     for (unsigned i = 0; i < 4; i++) {
-        if (x->a_regs) {
-            const uint32_t *reg[4] = {e[i]->a[0], e[i]->a[1], e[i]->a[2], e[i]->a[3]};
-            if (words) {
-                vg_tc_a_words(2, 32, reg, s->a.w);
+        if (!x->a_regs) {
+            a_registers((const uint32_t(*)[8])s->arow + i * 16, s->areg);
+        }
+        const uint32_t(*from)[32] = (const uint32_t(*)[32])(x->a_regs ? e[i]->a : s->areg);
+        const uint32_t *reg[4] = {from[0], from[1], from[2], from[3]};
+        t->a_from_regs(x->ta, 2, x->k, reg, s->a);
+        (x->td == PTX_S32 ? t->multiply_int : t->multiply_float)(n_j, 2, steps, s->a, s->b, s->acc);
+        const unsigned wide = x->td == PTX_F16 ? 64 : 32; // of acc per register
+        for (unsigned q = 0; q < x->n_d; q++) {
+            uint32_t *d = e[i]->r + (size_t)x->d[q] * 32, *old = e[i]->scale_d ? d : NULL;
+            if (x->td == PTX_F32) {
+                t->add_f32(d, old, s->acc + q * wide, x->sign < 0);
+            } else if (x->td == PTX_F16) {
+                t->add_f16(d, old, s->acc + q * wide, x->sign < 0);
             } else {
-                vg_tc_a_from_regs(x->ta, 2, k, reg, s->a.f);
+                t->add_s32(d, old, s->acc + q * wide, x->sat);
             }
-        } else if (words) {
-            a_words((const uint8_t(*)[32])s->arow + i * 16, s->a.w);
-        } else {
-            a_rows(x, (const uint8_t(*)[32])s->arow + i * 16, s->a.f);
         }
-        if (words) {
-            vg_tc_dot(n_j, 2, 32, x->ta == PTX_S8, x->tb == PTX_S8, s->a.w, s->b.w, s->acc.i);
-        } else {
-            vg_tc_multiply(n_j, 2, k, s->a.f, s->b.f, s->acc.f);
-        }
-        finish(x, e[i], s, words);
         e[i]->done = true;
     }
     c->counts->n[VG_N_WGMMA_MACS] += x->macs;
@@ -709,6 +619,7 @@ enum vg_decoded vg_wgmma_decode(struct vg_dec *dc, const struct ptx_inst *in, st
         vg_dec_fail(dc, in, "D takes %u registers", want);
         return VG_DEC_BAD;
     }
+    x->t = vg_tensor();
     x->n_d = (uint16_t)nd;
     x->macs = (uint64_t)64 * n * k;
     char name[96];
