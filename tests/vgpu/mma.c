@@ -47,13 +47,8 @@ static int mma_small(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     for (unsigned i = 0; i < x->n_b; i++) {
         rb[i] = vg_r(w, x->b[i]);
     }
-    VG_TC_RAW uint32_t a[2 * VG_TC_MAX_STEPS * 32];
-    VG_TC_RAW uint32_t b[2 * VG_TC_MAX_STEPS * 4];
-    VG_TC_RAW uint32_t acc[128];
-    const unsigned steps = vg_tc_steps(x->ta, x->k);
-    t->a_from_regs(x->ta, x->n_i, x->k, ra, a);
-    t->b_from_regs(x->tb, x->k, rb, b);
-    (x->td == PTX_S32 ? t->multiply_int : t->multiply_float)(1, x->n_i, steps, a, b, acc);
+    VG_TC_RAW uint32_t acc[128] __attribute__((aligned(64)));
+    t->mma(x->ta, x->tb, x->n_i, x->k, ra, rb, acc);
     const unsigned wide = x->td == PTX_F16 ? 64 : 32; // of acc per register
     for (unsigned i = 0; i < x->n_d; i++) {
         uint32_t *sum = acc + i * wide;

@@ -290,9 +290,150 @@ static void b_from_rows(enum ptx_type t, unsigned n_j, const uint32_t *row, uint
 #define SPREAD_INT(p) ((vi)spread(p))
 MULTIPLY(multiply_float, vf, spread, TIMES) MULTIPLY(multiply_int, vi, SPREAD_INT, dot2)
 
-    // ---- accumulators ----
+// The same for one group of 8 columns, with A as it comes in registers. B: quads in memory, or,
+// where 32 lanes are two vectors, its registers.
+#if defined(__AVX512F__)
+// clang-format off
+#define COLUMNS(e, t, lo, hi) __builtin_shufflevector(lo, hi, \
+    4 * e + t, 8 + 4 * e + t, 16 + 4 * e + t, 24 + 4 * e + t, \
+    4 * e + t, 8 + 4 * e + t, 16 + 4 * e + t, 24 + 4 * e + t, \
+    4 * e + t, 8 + 4 * e + t, 16 + 4 * e + t, 24 + 4 * e + t, \
+    4 * e + t, 8 + 4 * e + t, 16 + 4 * e + t, 24 + 4 * e + t)
+// clang-format on
+#define B_ARGUMENT const uint32_t *const breg[]
+#define B_GROUP \
+    vu vb[4][2]; \
+    for (unsigned el = 0; el < per; el++) { \
+        vb[el][0] = element_v(tb, *(const vu *)(const void *)breg[g], (int)el); \
+        vb[el][1] = element_v(tb, *(const vu *)(const void *)(breg[g] + W), (int)el); \
+    }
+#define B_STEP(e, t, el) COLUMNS(e, t, vb[el][0], vb[el][1])
+#else
+#define B_ARGUMENT const uint32_t *b
+#define B_GROUP const uint32_t *bg = b + g * 4 * per * 4
+#define B_STEP(e, t, el) spread(bg + (e * steps + t * per + el) * 4)
+#endif
+#define MMA_STEPS(t, sum_t, plus) \
+    for (unsigned el = 0; el < per; el++) { \
+        sum_t w0 = (sum_t)B_STEP(0, t, el), w1 = (sum_t)B_STEP(1, t, el); \
+        for (unsigned i = 0; i < n_i; i++) { \
+            sum_t lo = (sum_t)QUAD(va[i][el][0], t), hi = (sum_t)QUAD(va[i][el][1], t); \
+            s[i][0][0] += plus(lo, w0); \
+            s[i][0][1] += plus(hi, w0); \
+            s[i][1][0] += plus(lo, w1); \
+            s[i][1][1] += plus(hi, w1); \
+        } \
+    }
+#define MMA(name, sum_t, plus) \
+    INLINE void name##_of(enum ptx_type ta, enum ptx_type tb, unsigned n_i, unsigned k, \
+                          const uint32_t *const reg[], B_ARGUMENT, uint32_t *acc) \
+    { \
+        const unsigned per = per_word(ta), steps = vg_tc_steps(ta, k); \
+        (void)tb; \
+        for (unsigned c = 0; c < 32; c += 2 * W) { \
+            sum_t s[2][2][2] = {0}; \
+            for (unsigned g = 0; g < steps / (4 * per); g++) { \
+                vu va[2][4][2]; \
+                for (unsigned i = 0; i < n_i; i++) { \
+                    const uint32_t *r = reg[i + n_i * g] + c; \
+                    for (unsigned el = 0; el < per; el++) { \
+                        va[i][el][0] = element_v(ta, *(const vu *)(const void *)r, (int)el); \
+                        va[i][el][1] = element_v(ta, *(const vu *)(const void *)(r + W), (int)el); \
+                    } \
+                } \
+                B_GROUP; \
+                MMA_STEPS(0, sum_t, plus) \
+                MMA_STEPS(1, sum_t, plus) \
+                MMA_STEPS(2, sum_t, plus) \
+                MMA_STEPS(3, sum_t, plus) \
+            } \
+            for (unsigned i = 0; i < n_i; i++) { \
+                for (unsigned e = 0; e < 2; e++) { \
+                    *(sum_t *)(void *)(acc + (i * 2 + e) * 32 + c) = s[i][e][0]; \
+                    *(sum_t *)(void *)(acc + (i * 2 + e) * 32 + c + W) = s[i][e][1]; \
+                } \
+            } \
+        } \
+    }
+    MMA(mma_float, vf, TIMES) MMA(mma_int, vi, dot2)
 
-    static void add_f32(uint32_t *d, const uint32_t *c, const uint32_t *acc, bool negate)
+#if defined(__AVX512F__)
+    // int8 with the instruction for it: the first operand of dpbusd is unsigned, so A has 128
+    // added, and 128 * sum(b) is taken off.
+    __attribute__((target("avx512vnni"))) static void mma_s8_vnni(const uint32_t *const reg[],
+                                                                  const uint32_t *const breg[],
+                                                                  uint32_t *acc)
+{
+    const __m512i flip = _mm512_set1_epi8((char)0x80);
+    __m512i s[2][2][2], off[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    memset(s, 0, sizeof(s));
+    for (unsigned g = 0; g < 2; g++) {
+        __m512i va[2][2];
+        vu b0 = *(const vu *)(const void *)breg[g], b1 = *(const vu *)(const void *)(breg[g] + 16);
+        for (unsigned i = 0; i < 2; i++) {
+            va[i][0] = _mm512_xor_si512(_mm512_loadu_si512(reg[i + 2 * g]), flip);
+            va[i][1] = _mm512_xor_si512(_mm512_loadu_si512(reg[i + 2 * g] + 16), flip);
+        }
+#define STEP(t) \
+    { \
+        __m512i w0 = (__m512i)COLUMNS(0, t, b0, b1), w1 = (__m512i)COLUMNS(1, t, b0, b1); \
+        off[0] = _mm512_dpbusd_epi32(off[0], flip, w0); \
+        off[1] = _mm512_dpbusd_epi32(off[1], flip, w1); \
+        for (unsigned i = 0; i < 2; i++) { \
+            for (unsigned h = 0; h < 2; h++) { \
+                __m512i x = _mm512_shuffle_epi32(va[i][h], (_MM_PERM_ENUM)(t * 0x55)); \
+                s[i][0][h] = _mm512_dpbusd_epi32(s[i][0][h], x, w0); \
+                s[i][1][h] = _mm512_dpbusd_epi32(s[i][1][h], x, w1); \
+            } \
+        } \
+    }
+        STEP(0)
+        STEP(1)
+        STEP(2)
+        STEP(3)
+#undef STEP
+    }
+    for (unsigned q = 0; q < 8; q++) {
+        unsigned i = q / 4, e = q / 2 % 2, h = q % 2;
+        _mm512_storeu_si512(acc + (i * 2 + e) * 32 + h * 16, _mm512_sub_epi32(s[i][e][h], off[e]));
+    }
+}
+#endif
+
+static void mma(enum ptx_type ta, enum ptx_type tb, unsigned n_i, unsigned k,
+                const uint32_t *const ra[], const uint32_t *const rb[], uint32_t *acc)
+{
+    uint32_t b[2 * VG_TC_MAX_STEPS * 4] __attribute__((aligned(64)));
+    bool same = ta == tb && n_i == 2;
+#if defined(__AVX512F__)
+    const uint32_t *const *from = rb;
+    if (same && ta == PTX_S8 && k == 32 && __builtin_cpu_supports("avx512vnni")) {
+        mma_s8_vnni(ra, rb, acc);
+        return;
+    }
+#else
+    const uint32_t *from = b;
+    b_from_regs(tb, k, rb, b);
+#endif
+    if (same && ta == PTX_BF16 && k == 16) {
+        mma_float_of(PTX_BF16, PTX_BF16, 2, 16, ra, from, acc);
+    } else if (same && ta == PTX_F16 && k == 16) {
+        mma_float_of(PTX_F16, PTX_F16, 2, 16, ra, from, acc);
+    } else if (same && ta == PTX_S8 && k == 32) {
+        mma_int_of(PTX_S8, PTX_S8, 2, 32, ra, from, acc);
+    } else {
+        uint32_t a[2 * VG_TC_MAX_STEPS * 32] __attribute__((aligned(64)));
+        a_from_regs(ta, n_i, k, ra, a);
+#if defined(__AVX512F__)
+        b_from_regs(tb, k, rb, b);
+#endif
+        (vg_tc_is_int(ta) ? multiply_int : multiply_float)(1, n_i, vg_tc_steps(ta, k), a, b, acc);
+    }
+}
+
+// ---- accumulators ----
+
+static void add_f32(uint32_t *d, const uint32_t *c, const uint32_t *acc, bool negate)
 {
     const float sign = negate ? -1.0f : 1.0f;
     if (!c) {
@@ -349,5 +490,6 @@ static void add_s32(uint32_t *d, const uint32_t *c, const uint32_t *acc, bool sa
 }
 
 extern const struct vg_tensor VG_PASTE(vg_tensor, VG_LEVEL);
-const struct vg_tensor VG_PASTE(vg_tensor, VG_LEVEL) = {
-    a_from_regs, b_from_regs, b_from_rows, multiply_float, multiply_int, add_f32, add_f16, add_s32};
+const struct vg_tensor VG_PASTE(vg_tensor, VG_LEVEL) = {mma,         a_from_regs,    b_from_regs,
+                                                        b_from_rows, multiply_float, multiply_int,
+                                                        add_f32,     add_f16,        add_s32};

@@ -42,6 +42,9 @@ static inline unsigned vg_tc_steps(enum ptx_type t, unsigned k)
 #endif
 
 struct vg_tensor { // one per instruction set
+    // acc of one group of 8 columns, operands as mma.sync has them: the next four in one.
+    void (*mma)(enum ptx_type ta, enum ptx_type tb, unsigned n_i, unsigned k,
+                const uint32_t *const ra[], const uint32_t *const rb[], uint32_t *acc);
     // Rows of A for one 16-row (n_i 2) or 8-row (n_i 1) fragment: out[i][step][32].
     void (*a_from_regs)(enum ptx_type t, unsigned n_i, unsigned k, const uint32_t *const reg[],
                         uint32_t *out);

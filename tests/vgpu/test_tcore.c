@@ -85,6 +85,12 @@ static void compare(const struct vg_tensor *v, unsigned level, unsigned ia, unsi
     v->a_from_regs(ta, n_i, k, q.ra, a);
     v->b_from_regs(tb, k, q.rb, b);
     (is_int ? v->multiply_int : v->multiply_float)(1, n_i, steps, a, b, acc);
+    v->mma(ta, tb, n_i, k, q.ra, q.rb, d);
+    for (unsigned i = 0; i < 64 * n_i; i++) {
+        bool nan = !is_int && isnan(number(d[i])) && isnan(number(acc[i]));
+        cr_assert(nan || d[i] == acc[i], "level %u %s k %u: two ways to %08x and %08x", level,
+                  types[ia].name, k, d[i], acc[i]);
+    }
     bool flag = vgt_random() & 1; // saturates, or is negated
     for (unsigned i = 0; i < 2 * n_i; i++) {
         const uint32_t *c = vgt_random() & 3 ? q.c[i] : NULL;

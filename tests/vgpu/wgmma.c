@@ -265,11 +265,11 @@ static void fetch(const struct vg_cta *c, const struct wgmma *x, uint64_t desc, 
 // ---- arithmetic ----
 
 struct scratch { // of one wgmma
-    uint32_t brow[256][8], arow[64][8];
-    uint32_t b[VG_TC_MAX_N * VG_TC_MAX_STEPS];
+    _Alignas(64) uint32_t acc[VG_TC_MAX_N / 8 * 4 * 32];
     uint32_t a[2 * VG_TC_MAX_STEPS * 32];
+    uint32_t b[VG_TC_MAX_N * VG_TC_MAX_STEPS];
+    uint32_t brow[256][8], arow[64][8];
     uint32_t areg[4][32];
-    uint32_t acc[VG_TC_MAX_N / 8 * 4 * 32];
 };
 
 // The fragment of 16 rows as registers hold it.
