@@ -205,6 +205,7 @@ static CUresult init_locked(void)
     if (n == 0) {
         return CUDA_ERROR_NO_DEVICE;
     }
+    vg_device_shape((unsigned)facts->sms, (uint32_t)facts->smem_per_sm);
     d->seed = (uint64_t)env_number("VGPU_SEED", 1, 0, 0x7fffffffffffffffL);
     d->checks = vg_checks_env();
     uint64_t bytes = env_bytes("VGPU_MEM", UINT64_C(2) << 30);

@@ -22,6 +22,7 @@ static CUresult library_module(CUlibrary lib, CUcontext ctx, CUmodule *out)
         if (r != CUDA_SUCCESS) {
             return r;
         }
+        vg_module_measure(m, lib->elf, lib->elf_bytes);
         m->library = lib;
         *slot = m;
     }
@@ -99,7 +100,9 @@ static void library_close(CUlibrary lib)
         vg_handle_kill(k);
     }
     free(lib->ptx);
+    free(lib->elf);
     lib->ptx = NULL;
+    lib->elf = NULL;
     for (CUlibrary *at = &libraries; *at != NULL; at = &(*at)->next) {
         if (*at == lib) {
             *at = lib->next;
@@ -128,6 +131,7 @@ CUresult CUDAAPI cuLibraryLoadData(CUlibrary *library, const void *code, CUjit_o
     CUresult r =
         vg_image_ptx(code, &vg_driver.device[0], &lib->ptx, &lib->ptx_bytes, log, sizeof log);
     if (r == CUDA_SUCCESS) {
+        vg_image_elf(code, &vg_driver.device[0], &lib->elf, &lib->elf_bytes);
         r = add_kernels(lib);
     }
     // With a context at hand, mistakes in the image show here and not at the first launch.

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cubin.h"
 #include "fatbin.h"
 #include "module.h"
 
@@ -76,6 +77,22 @@ CUresult vg_image_ptx(const void *image, const struct vg_device *d, char **ptx, 
     return CUDA_ERROR_INVALID_IMAGE;
 }
 
+// Registers and stack as ptxas had them, where machine code came with the PTX.
+void vg_module_measure(CUmodule m, const uint8_t *elf, size_t bytes)
+{
+    for (unsigned i = 0; elf != NULL && i < vg_module_kernels(m->code); i++) {
+        uint32_t regs = 0, stack = 0;
+        if (vg_cubin_usage(elf, bytes, vg_module_kernel_at(m->code, i)->name, &regs, &stack)) {
+            vg_module_measured(m->code, i, regs, stack);
+        }
+    }
+}
+
+bool vg_image_elf(const void *image, const struct vg_device *d, uint8_t **elf, size_t *bytes)
+{
+    return vg_fatbin_elf(image, device_cc(d), elf, bytes);
+}
+
 CUresult vg_module_new(CUcontext ctx, const void *image, char *log, size_t log_bytes, CUmodule *out)
 {
     char *ptx = NULL;
@@ -85,6 +102,12 @@ CUresult vg_module_new(CUcontext ctx, const void *image, char *log, size_t log_b
     if (r == CUDA_SUCCESS) {
         bool fat = (p[0] == 0x50 && p[1] == 0xED) || (p[0] == 0xB1 && p[1] == 0x43);
         r = load_ptx(ctx, ptx, bytes, fat, log, log_bytes, out);
+        uint8_t *elf = NULL;
+        size_t elf_bytes = 0;
+        if (r == CUDA_SUCCESS && vg_image_elf(image, vg_context_device(ctx), &elf, &elf_bytes)) {
+            vg_module_measure(*out, elf, elf_bytes);
+            free(elf);
+        }
     }
     free(ptx);
     return r;

@@ -13,7 +13,7 @@ set(VGPU_DIR ${CMAKE_BINARY_DIR}/vgpu)
 
 add_library(vgpu_driver OBJECT
     capture.c cu_context.c cu_copy.c cu_device.c cu_entry.c cu_event.c cu_graph.c cu_init.c
-    cu_launch.c cu_library.c cu_memory.c cu_memset.c cu_module.c cu_pool.c cu_stream.c execute.c
+    cu_launch.c cubin.c cu_library.c cu_memory.c cu_memset.c cu_module.c cu_pool.c cu_stream.c execute.c
     facts.c fatbin.c fault.c graph.c handle.c order.c private.c queue.c work.c)
 target_include_directories(vgpu_driver PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 target_include_directories(vgpu_driver SYSTEM PUBLIC ${OCT_CUDA_INCLUDE})
@@ -100,7 +100,21 @@ if(OCT_NVCC)
     vg_real(libcu ${VG_ALL_PTX})
     vg_real(wmma ${VG_ALL_PTX})
     vg_real(cluster -gencode arch=compute_90a,code=compute_90a)
+    # With machine code, and what ptxas says of it (compressed, as a product has it).
+    add_custom_command(OUTPUT ${VG_REAL_DIR}/usage.fatbin ${VG_REAL_DIR}/usage.txt
+        COMMAND sh -c "'${OCT_NVCC}' -fatbin -Xptxas -v -gencode arch=compute_80,code=[sm_80,compute_80] \
+-gencode arch=compute_90a,code=[sm_90a,compute_90a] -o usage.fatbin \
+'${CMAKE_CURRENT_SOURCE_DIR}/real/usage.cu' 2> usage.txt"
+        WORKING_DIRECTORY ${VG_REAL_DIR}
+        DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/real/usage.cu
+        COMMENT "nvcc real/usage.cu" VERBATIM)
+    list(APPEND real_outputs ${VG_REAL_DIR}/usage.fatbin)
     add_custom_target(vgpu_real DEPENDS ${real_outputs})
+    if(EXISTS ${OCT_CUDA_INCLUDE}/cuda_occupancy.h)
+        vg_cu_test(vgpu_usage test_usage.c)
+        add_dependencies(test_vgpu_usage vgpu_real)
+        target_compile_definitions(test_vgpu_usage PRIVATE VG_REAL_DIR="${VG_REAL_DIR}")
+    endif()
     vg_cu_test(vgpu_real test_real.c)
     add_dependencies(test_vgpu_real vgpu_real)
     target_compile_definitions(test_vgpu_real PRIVATE VG_REAL_DIR="${VG_REAL_DIR}")

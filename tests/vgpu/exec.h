@@ -30,6 +30,8 @@ const struct vg_kernel *vg_module_kernel_at(const struct vg_module *m, unsigned 
 const struct vg_kernel *vg_module_kernel(const struct vg_module *m, const char *name);
 bool vg_module_global(const struct vg_module *m, const char *name, uint64_t *addr, uint64_t *bytes);
 uint32_t vg_module_sm(const struct vg_module *m); // .target sm_NN
+// What ptxas said of a kernel of the module.
+void vg_module_measured(struct vg_module *m, unsigned i, uint32_t regs, uint32_t local_bytes);
 
 struct vg_kernel {
     const char *name;
@@ -39,7 +41,7 @@ struct vg_kernel {
     uint32_t params_bytes;                       // size of the parameter block
     uint32_t shared_bytes;                       // static
     uint32_t const_bytes, local_bytes;           // of the module; per thread
-    uint32_t regs;                               // estimate, 32-bit registers per thread
+    uint32_t regs;                               // per thread: ptxas' number, else an estimate
     uint32_t maxntid[3], reqntid[3], cluster[3]; // 0: not given
     uint32_t max_threads;                        // per CTA, by maxntid or 1024
     uint32_t sm;
@@ -72,6 +74,8 @@ enum vg_result vg_launch_run(const struct vg_launch *l, struct vg_launch_stats *
 
 // CTAs of this shape that one multiprocessor holds at once (by threads, shared memory, registers).
 unsigned vg_resident_ctas(const struct vg_kernel *k, unsigned threads, uint32_t dynamic_smem_bytes);
-unsigned vg_sm_count(int device); // 108 (A100) or 132 (H100), by VGPU_ARCH
+// What launches want to know of the devices, all alike; an H100 unless told otherwise.
+void vg_device_shape(unsigned sms, uint32_t smem_per_sm);
+unsigned vg_sm_count(int device);
 
 #endif

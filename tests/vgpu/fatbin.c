@@ -15,10 +15,10 @@
 #include <string.h>
 #include <zstd.h>
 
-enum { KIND_PTX = 1, FLAG_LZ4 = 0x2000, FLAG_ZSTD = 0x8000, ENTRY_MIN = 64 };
+enum { KIND_PTX = 1, KIND_ELF = 2, FLAG_LZ4 = 0x2000, FLAG_ZSTD = 0x8000, ENTRY_MIN = 64 };
 #define MAGIC_CONTAINER 0xBA55ED50u
 #define MAGIC_WRAPPER 0x466243B1u
-#define MAX_PTX_BYTES (UINT64_C(256) << 20)
+#define MAX_IMAGE_BYTES (UINT64_C(256) << 20)
 
 static uint16_t u16(const uint8_t *p)
 {
@@ -48,15 +48,15 @@ static enum vg_image bad(char *err, size_t n, const char *why)
 }
 
 static enum vg_image unpack(const uint8_t *payload, uint64_t bytes, uint64_t flags,
-                            uint64_t unpacked, char **ptx, size_t *ptx_bytes, char *err, size_t n)
+                            uint64_t unpacked, char **out, size_t *out_bytes, char *err, size_t n)
 {
     bool packed = (flags & FLAG_ZSTD) != 0;
     uint64_t size = packed ? unpacked : bytes;
     if ((flags & FLAG_LZ4) != 0) {
         return bad(err, n, "the fat binary is compressed with LZ4; nvcc 13 and later use zstd");
     }
-    if (size == 0 || size > MAX_PTX_BYTES) {
-        return bad(err, n, "the fat binary's PTX has an impossible size");
+    if (size == 0 || size > MAX_IMAGE_BYTES) {
+        return bad(err, n, "an entry of the fat binary has an impossible size");
     }
     char *text = malloc(size + 1);
     if (text == NULL) {
@@ -68,17 +68,25 @@ static enum vg_image unpack(const uint8_t *payload, uint64_t bytes, uint64_t fla
         size_t got = ZSTD_decompress(text, size, payload, bytes);
         if (ZSTD_isError(got) || got != size) {
             free(text);
-            return bad(err, n, "the fat binary's compressed PTX is damaged");
+            return bad(err, n, "a compressed entry of the fat binary is damaged");
         }
     }
     text[size] = 0;
-    *ptx = text;
-    *ptx_bytes = strlen(text); // padding and the final NUL are not text
+    *out = text;
+    *out_bytes = size;
     return VG_IMAGE_OK;
 }
 
-static enum vg_image from_container(const uint8_t *p, uint64_t max, unsigned cc, char **ptx,
-                                    size_t *ptx_bytes, char *err, size_t n)
+// PTX of the same or an older target runs; machine code only within a generation.
+static bool suits(const uint8_t *e, unsigned kind, unsigned cc)
+{
+    uint32_t sm = u32(e + 28);
+    return u16(e) == kind && sm <= cc && (kind == KIND_PTX || sm / 10 == cc / 10);
+}
+
+// The best entry of a kind, unpacked.
+static enum vg_image from_container(const uint8_t *p, uint64_t max, unsigned kind, unsigned cc,
+                                    char **out, size_t *out_bytes, char *err, size_t n)
 {
     uint64_t header = u16(p + 6), body = u64(p + 8);
     if (header < 16 || header > max || body > max - header) {
@@ -99,7 +107,7 @@ static enum vg_image from_container(const uint8_t *p, uint64_t max, unsigned cc,
             return bad(err, n, "an entry of the fat binary is damaged");
         }
         any_code = true;
-        if (u16(e) == KIND_PTX && sm <= cc && sm >= best_sm) {
+        if (suits(e, kind, cc) && sm >= best_sm) {
             best = e;
             best_sm = sm;
             best_bytes = (u64(e + 40) & FLAG_ZSTD) != 0 && packed != 0 ? packed : payload;
@@ -114,8 +122,29 @@ static enum vg_image from_container(const uint8_t *p, uint64_t max, unsigned cc,
                  cc);
         return VG_IMAGE_NO_PTX;
     }
-    return unpack(best + u32(best + 4), best_bytes, u64(best + 40), u64(best + 56), ptx, ptx_bytes,
+    return unpack(best + u32(best + 4), best_bytes, u64(best + 40), u64(best + 56), out, out_bytes,
                   err, n);
+}
+
+// PTX text is told by its first bytes, so that no short text is read past its end.
+static bool is_container(const uint8_t *p)
+{
+    return p[0] == 0x50 && p[1] == 0xED && p[2] == 0x55 && p[3] == 0xBA;
+}
+
+static bool is_wrapper(const uint8_t *p)
+{
+    return p[0] == 0xB1 && p[1] == 0x43 && p[2] == 0x62 && p[3] == 0x46;
+}
+
+static const uint8_t *container_of(const uint8_t *p, uint64_t *max)
+{
+    if (!is_wrapper(p)) {
+        return p;
+    }
+    const uint8_t *inner = (const uint8_t *)(uintptr_t)u64(p + 8);
+    *max = UINT64_C(1) << 40;
+    return inner != NULL && u32(inner) == MAGIC_CONTAINER ? inner : NULL;
 }
 
 enum vg_image vg_fatbin_ptx(const void *image, size_t max_bytes, unsigned cc, char **ptx,
@@ -126,23 +155,23 @@ enum vg_image vg_fatbin_ptx(const void *image, size_t max_bytes, unsigned cc, ch
     if (max < 16) {
         return bad(err, err_bytes, "the image is too short");
     }
-    // PTX text is told by its first bytes, so that no short text is read past its end.
-    if (p[0] == 0x50 && p[1] == 0xED && p[2] == 0x55 && p[3] == 0xBA) {
-        return from_container(p, max, cc, ptx, ptx_bytes, err, err_bytes);
-    }
-    if (p[0] == 0xB1 && p[1] == 0x43 && p[2] == 0x62 && p[3] == 0x46) {
-        const uint8_t *inner = (const uint8_t *)(uintptr_t)u64(p + 8);
-        if (inner == NULL || u32(inner) != MAGIC_CONTAINER) {
+    if (is_container(p) || is_wrapper(p)) {
+        p = container_of(p, &max);
+        if (p == NULL) {
             return bad(err, err_bytes, "the wrapper does not lead to a fat binary");
         }
-        return from_container(inner, UINT64_C(1) << 40, cc, ptx, ptx_bytes, err, err_bytes);
+        enum vg_image r = from_container(p, max, KIND_PTX, cc, ptx, ptx_bytes, err, err_bytes);
+        if (r == VG_IMAGE_OK) {
+            *ptx_bytes = strlen(*ptx); // padding and the final NUL are not text
+        }
+        return r;
     }
     if (p[0] == 0x7F && p[1] == 'E' && p[2] == 'L' && p[3] == 'F') {
         snprintf(err, err_bytes, "a cubin holds machine code only, which cannot be executed here");
         return VG_IMAGE_NO_PTX;
     }
     size_t n = strnlen((const char *)p, max);
-    if (n == 0 || n > MAX_PTX_BYTES || strstr((const char *)p, ".version") == NULL) {
+    if (n == 0 || n > MAX_IMAGE_BYTES || strstr((const char *)p, ".version") == NULL) {
         return bad(err, err_bytes, "the image is neither a fat binary nor PTX text");
     }
     *ptx = malloc(n + 1);
@@ -153,4 +182,21 @@ enum vg_image vg_fatbin_ptx(const void *image, size_t max_bytes, unsigned cc, ch
     (*ptx)[n] = 0;
     *ptx_bytes = n;
     return VG_IMAGE_OK;
+}
+
+bool vg_fatbin_elf(const void *image, unsigned cc, uint8_t **elf, size_t *bytes)
+{
+    const uint8_t *p = image;
+    uint64_t max = UINT64_C(1) << 40;
+    if (!is_container(p) && !is_wrapper(p)) {
+        return false;
+    }
+    char *out = NULL, err[128];
+    p = container_of(p, &max);
+    if (p == NULL ||
+        from_container(p, max, KIND_ELF, cc, &out, bytes, err, sizeof err) != VG_IMAGE_OK) {
+        return false;
+    }
+    *elf = (uint8_t *)out;
+    return true;
 }

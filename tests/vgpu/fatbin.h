@@ -5,6 +5,7 @@
 #ifndef VG_FATBIN_H
 #define VG_FATBIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,5 +21,9 @@ enum vg_image {
 // as the driver has to. On failure err holds one sentence.
 enum vg_image vg_fatbin_ptx(const void *image, size_t max_bytes, unsigned cc, char **ptx,
                             size_t *ptx_bytes, char *err, size_t err_bytes);
+
+// The machine code of a fat binary for such a device, malloc'ed: nothing here can run it, but
+// ptxas' numbers are in it. false: there is none.
+bool vg_fatbin_elf(const void *image, unsigned cc, uint8_t **elf, size_t *bytes);
 
 #endif

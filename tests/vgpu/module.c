@@ -129,6 +129,12 @@ static void kernel_facts(struct vg_module *m, struct ptx_func *f, struct vg_kern
     k->regs = f->maxnreg ? f->maxnreg : k->max_threads * 64 > 65536 ? 65536 / k->max_threads : 64;
 }
 
+void vg_module_measured(struct vg_module *m, unsigned i, uint32_t regs, uint32_t local_bytes)
+{
+    m->kernel[i].regs = regs;
+    m->kernel[i].local_bytes = local_bytes;
+}
+
 struct vg_module *vg_module_load(const char *ptx, size_t bytes, int device, char *err,
                                  size_t err_bytes)
 {

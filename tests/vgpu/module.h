@@ -25,6 +25,8 @@ struct CUkern_st {
 struct CUlib_st {
     char *ptx;
     size_t ptx_bytes;
+    uint8_t *elf; // NULL: no machine code came with it
+    size_t elf_bytes;
     CUkernel kernels;
     CUmodule modules[VG_MAX_DEVICES]; // of the primary contexts
     struct CUlib_st *next;
@@ -37,6 +39,9 @@ CUresult vg_module_new(CUcontext ctx, const void *image, char *log, size_t log_b
 // The PTX that devices like this one take; malloced.
 CUresult vg_image_ptx(const void *image, const struct vg_device *d, char **ptx, size_t *bytes,
                       char *log, size_t log_bytes);
+// The machine code for such a device, malloced; false: none.
+bool vg_image_elf(const void *image, const struct vg_device *d, uint8_t **elf, size_t *bytes);
+void vg_module_measure(CUmodule m, const uint8_t *elf, size_t bytes); // elf may be NULL
 CUresult vg_function_attribute(CUfunction f, CUfunction_attribute a, int *value);
 CUresult vg_function_set_attribute(CUfunction f, CUfunction_attribute a, int value);
 

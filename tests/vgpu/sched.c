@@ -408,25 +408,34 @@ enum vg_result vg_launch_run(const struct vg_launch *l, struct vg_launch_stats *
 
 // ---- facts of the device ----
 
-static bool is_h100(void)
+static unsigned n_sms = 132;
+static uint32_t sm_smem = 228 * 1024;
+
+void vg_device_shape(unsigned sms, uint32_t smem_per_sm)
 {
-    const char *arch = getenv("VGPU_ARCH");
-    return !arch || strcmp(arch, "a100") != 0;
+    n_sms = sms;
+    sm_smem = smem_per_sm;
 }
 
 unsigned vg_sm_count(int device)
 {
     (void)device;
-    return is_h100() ? 132 : 108;
+    return n_sms;
 }
 
+// As cuda_occupancy.h counts for compute capability 8.0 and 9.0.
 unsigned vg_resident_ctas(const struct vg_kernel *k, unsigned threads, uint32_t dynamic_smem_bytes)
 {
+    enum { REGS = 65536, PARTS = 4, WARPS = 64, MAX_CTAS = 32 };
     unsigned warps = (threads + 31) / 32, per_warp = (k->regs * 32 + 255) / 256 * 256;
-    unsigned by_threads = warps ? 64 / warps : 0, by_regs = warps ? 65536 / per_warp / warps : 0;
-    uint32_t smem = k->shared_bytes + dynamic_smem_bytes + 1024; // 1 KiB is the system's
-    unsigned by_smem = (is_h100() ? 228u * 1024 : 164u * 1024) / smem;
-    unsigned n = by_threads < by_regs ? by_threads : by_regs;
+    if (warps == 0 || (warps + PARTS - 1) / PARTS * PARTS * per_warp > REGS) {
+        return 0; // the hardware wants the registers of as many warps in each quarter
+    }
+    unsigned by_regs = per_warp ? REGS / PARTS / per_warp * PARTS / warps : MAX_CTAS;
+    // 1 KiB per CTA is the system's; allocated in units of 128 bytes.
+    uint64_t smem = ((uint64_t)k->shared_bytes + dynamic_smem_bytes + 127) / 128 * 128 + 1024;
+    unsigned by_smem = (unsigned)(sm_smem / smem), n = WARPS / warps;
+    n = n < by_regs ? n : by_regs;
     n = n < by_smem ? n : by_smem;
-    return n < 32 ? n : 32;
+    return n < MAX_CTAS ? n : MAX_CTAS;
 }
