@@ -289,13 +289,32 @@ static void add_values(const struct work *w, int32_t l0, int32_t l1, int32_t lo,
     }
 }
 
-/* Scores of line l to scaled ones, -inf where the line does not see the key; its new maximum. */
+/* cap * tanh(s / cap). tanh|x| = (1 - e) / (1 + e), e = exp(-2|x|): within 2^-22 of 1. */
+VF_INLINE vf soft_cap(vf s, vf cap)
+{
+    const vf zero = vf_set1(0.0f), one = vf_set1(1.0f);
+    const vf x = vf_div(s, cap), size = vf_max(x, vf_sub(zero, x));
+    const vf e = vf_exp(vf_mul(size, vf_set1(-2.0f)));
+    const vf t = vf_mul(vf_div(vf_sub(one, e), vf_add(one, e)), cap);
+    return vf_sub(vf_zero_if_less(t, x, zero), vf_zero_if_less(t, zero, x));
+}
+
+/* Scores of line l to scaled and capped ones, -inf where the line does not see the key; its new
+ * maximum. */
 static void mask_line(const struct work *w, int32_t l, int32_t lo, int32_t hi)
 {
     float *p = w->p + (int64_t)l * S;
     const vf scale = vf_set1(w->a->scale), none = vf_set1(-INFINITY);
     vf most = none;
-    if (lo == 0 && hi == S) {
+    if (w->a->softcap > 0) {
+        const vf cap = vf_set1(w->a->softcap);
+        for (int j = 0; j < S; j += VF) {
+            const vf s = soft_cap(vf_mul(vf_load(p + j), scale), cap);
+            const vf kept = vf_keep(s, lo - j, hi - j, none);
+            vf_store(p + j, kept);
+            most = vf_max(most, kept);
+        }
+    } else if (lo == 0 && hi == S) {
         VF_UNROLL
         for (int j = 0; j < S; j += VF) {
             const vf s = vf_mul(vf_load(p + j), scale);
@@ -455,15 +474,32 @@ static void row_splits(const struct work *w, int32_t i, int32_t *first, int32_t 
     *last = w->positions[i] / K_ATTN_SPLIT_TOKENS;
 }
 
+/* The sum with the sink of `head` in it; *by: what the values are multiplied by, so that neither
+ * overflows. */
+static float add_sink(const struct work *w, int64_t head, const float *state, float *by)
+{
+    *by = 1;
+    if (!w->a->sinks) {
+        return state[OCT_ATTN_SUM];
+    }
+    const float sink = ((const float *)oct_host_ptr(w->a->sinks))[head];
+    const float most = state[OCT_ATTN_MAX], max = most > sink ? most : sink;
+    float e[VF] = {most - max, sink - max};
+    vf_store(e, vf_exp(vf_load(e)));
+    *by = e[0];
+    return state[OCT_ATTN_SUM] * e[0] + e[1];
+}
+
 /* out of row i, head h of the block. */
 static void write_out(const struct work *w, int32_t i, int32_t h, float *state)
 {
     const int64_t head = (int64_t)w->b->head * w->per_key + h;
     const int64_t at = (int64_t)(w->b->row0 + i) * w->a->out_stride + head * w->dim;
-    const vf sum = vf_set1(state[OCT_ATTN_SUM]);
+    float factor;
+    const vf sum = vf_set1(add_sink(w, head, state, &factor)), by = vf_set1(factor);
     for (int32_t c = 0; c < w->dim_up; c += VF) {
         float *x = state + OCT_ATTN_HEAD + c;
-        vf_store(x, vf_div(vf_load(x), sum));
+        vf_store(x, vf_div(vf_mul(vf_load(x), by), sum));
     }
     vf_store_row((char *)oct_host_ptr(w->a->out) + at * w->es, state + OCT_ATTN_HEAD, w->dim,
                  w->a->kv.dtype);

@@ -7,6 +7,8 @@
  * any batch of their rows can be laid out, and any row be asked for again. */
 struct model {
     int32_t heads, kv_heads, dim, window, dtype;
+    float softcap;
+    bool sinks;
 };
 
 static float number(uint64_t kind, int32_t seq, int32_t pos, int32_t head, int32_t d)
@@ -35,6 +37,12 @@ struct batch {
     struct cache cache;
 };
 enum { GUARD = 32 };
+
+/* Sinks around the scores' size, one far above and one far below all of them. */
+static float sink_of(int32_t head)
+{
+    return head % 4 == 2 ? 120.0f : head % 4 == 3 ? -200.0f : 0.75f * (float)(head % 8) - 2.0f;
+}
 
 static int32_t first_key(const struct model *m, int32_t pos)
 {
@@ -106,6 +114,10 @@ static char *out_row(const struct batch *b, int32_t t)
 
 static void run(struct oct_device *d, const struct batch *b)
 {
+    float sinks[128];
+    for (int32_t h = 0; h < b->m->heads; h++) {
+        sinks[h] = sink_of(h);
+    }
     const struct k_attn_args a = {
         .out = addr(out_row(b, 0)),
         .q = addr(b->q),
@@ -118,6 +130,8 @@ static void run(struct oct_device *d, const struct batch *b)
         .n_heads = b->m->heads,
         .window = b->m->window,
         .scale = 1 / sqrtf((float)b->m->dim),
+        .softcap = b->m->softcap,
+        .sinks = b->m->sinks ? addr(sinks) : 0,
     };
     cr_assert_eq(oct_dev_attn(d, &a), OCT_OK, "%s", oct_last_error());
 }
@@ -128,6 +142,9 @@ static void run(struct oct_device *d, const struct batch *b)
  *   a weight     exp turns the error of its argument into a relative one; exp itself 2 ulp, 2^-22;
  *                a correction and a rescaling for each tile and split, 2^-22 each
  *   sums         one rounding for each key in each of the two sums, 2^-24 each
+ *   a soft cap   does not enlarge what the score is off, and adds 2^-22 of the cap itself
+ *   a sink       one exponential and one rescaling more: within the three borders below; beside
+ *                a large one the weights are too small for fp32, 2^-126
  * All of them relative to sum p |v|, numerator and denominator alike, hence twice. Then one
  * rounding to dtype. */
 static void compare_head(const struct batch *b, int32_t t, int32_t h, const char *name)
@@ -136,6 +153,7 @@ static void compare_head(const struct batch *b, int32_t t, int32_t h, const char
     const struct row r = b->rows[t];
     const int32_t first = first_key(m, r.pos), g = h / (m->heads / m->kv_heads);
     const double scale = (double)(1 / sqrtf((float)m->dim));
+    const double cap = (double)m->softcap;
     static double s[4096];
     double max = -INFINITY, most = 0, off = 0, sum = 0;
     for (int32_t p = first; p <= r.pos; p++) {
@@ -151,13 +169,21 @@ static void compare_head(const struct batch *b, int32_t t, int32_t h, const char
         max = fmax(max, dot * scale);
         most = fmax(most, fabs(dot * scale));
         off = fmax(off, size * scale);
+        if (m->softcap > 0) {
+            s[p - first] = cap * tanh(dot * scale / cap);
+        }
     }
+    max = m->softcap > 0 ? cap * tanh(max / cap) : max;
+    const double sink = m->sinks ? (double)sink_of(h) : -INFINITY;
+    max = fmax(max, sink);
+    sum = exp(sink - max);
+    most = m->sinks ? fmax(most, fabs(sink)) : most;
     for (int32_t p = first; p <= r.pos; p++) {
         s[p - first] = exp(s[p - first] - max);
         sum += s[p - first];
     }
     const int32_t n = r.pos - first + 1;
-    const double rel = 2 * ((m->dim + 2) * 0x1p-24 * off + 6 * 0x1p-24 * most +
+    const double rel = 2 * ((m->dim + 2) * 0x1p-24 * off + 6 * 0x1p-24 * most + cap * 0x1p-22 +
                             (n / K_PAGE_TOKENS + 3) * 0x1p-22 + n * 0x1p-24);
     for (int32_t d = 0; d < m->dim; d++) {
         double want = 0, size = 0;
@@ -167,7 +193,7 @@ static void compare_head(const struct batch *b, int32_t t, int32_t h, const char
             size += s[p - first] / sum * fabs(v);
         }
         const double got = (double)get(out_row(b, t), h * m->dim + d, m->dtype);
-        const double bound = rel * size + (fabs(want) + rel * size) * half_ulp(m->dtype);
+        const double bound = rel * size + (fabs(want) + rel * size) * half_ulp(m->dtype) + 0x1p-126;
         cr_assert(fabs(got - want) <= bound,
                   "%s H=%d G=%d D=%d window %d dtype %d: row %d (seq %d pos %d) head %d [%d] is "
                   "%.9g, not %.9g (+- %.3g)",
@@ -215,11 +241,16 @@ static int32_t mixed(struct row *rows)
 }
 
 static const struct model models[] = {
-    {1, 1, 16, 0, K_BF16},  {2, 1, 24, 0, K_BF16},   {9, 3, 64, 0, K_BF16},
-    {4, 4, 80, 0, K_F32},   {6, 2, 96, 64, K_BF16},  {4, 1, 128, 63, K_BF16},
-    {5, 1, 64, 1, K_BF16},  {6, 1, 32, 65, K_F32},   {7, 1, 48, 1000, K_BF16},
-    {8, 1, 256, 0, K_BF16}, {16, 2, 20, 33, K_BF16}, {2, 2, 7, 0, K_BF16},
-    {3, 1, 100, 2, K_F32},  {1, 1, 1, 0, K_BF16},    {128, 1, 16, 0, K_BF16},
+    {1, 1, 16, 0, K_BF16, 0, false},    {2, 1, 24, 0, K_BF16, 0, false},
+    {9, 3, 64, 0, K_BF16, 0, false},    {4, 4, 80, 0, K_F32, 0, false},
+    {6, 2, 96, 64, K_BF16, 0, false},   {4, 1, 128, 63, K_BF16, 0, false},
+    {5, 1, 64, 1, K_BF16, 0, false},    {6, 1, 32, 65, K_F32, 0, false},
+    {7, 1, 48, 1000, K_BF16, 0, false}, {8, 1, 256, 0, K_BF16, 0, false},
+    {16, 2, 20, 33, K_BF16, 0, false},  {2, 2, 7, 0, K_BF16, 0, false},
+    {3, 1, 100, 2, K_F32, 0, false},    {1, 1, 1, 0, K_BF16, 0, false},
+    {128, 1, 16, 0, K_BF16, 0, false},  {4, 2, 64, 0, K_BF16, 2, true},
+    {4, 1, 96, 65, K_BF16, 0, true},    {4, 4, 24, 0, K_F32, 0.5f, false},
+    {4, 4, 32, 1, K_F32, 50, true},
 };
 enum { N_MODELS = sizeof models / sizeof *models };
 
@@ -244,8 +275,9 @@ Test(attn, agrees_with_a_plain_softmax_in_double)
 /* Past the first and the second split of 1,024 tokens, and on their borders. */
 Test(attn, agrees_beyond_the_borders_of_splits)
 {
-    static const struct model deep[] = {
-        {3, 1, 32, 0, K_BF16}, {2, 2, 16, 1000, K_BF16}, {2, 1, 24, 1100, K_F32}};
+    static const struct model deep[] = {{3, 1, 32, 0, K_BF16, 1, true},
+                                        {2, 2, 16, 1000, K_BF16, 0, false},
+                                        {2, 1, 24, 1100, K_F32, 0, false}};
     static const struct row rows[] = {{0, 1022}, {0, 1023}, {0, 1024}, {0, 1025}, {0, 2047},
                                       {0, 2048}, {0, 2100}, {1, 2047}, {2, 3071}, {2, 3072}};
     const int32_t n = sizeof rows / sizeof *rows;
@@ -307,8 +339,9 @@ Test(attn, a_row_has_the_same_bits_alone_and_in_a_mixed_batch)
 Test(attn, the_chunk_size_does_not_move_bits)
 {
     enum { LEN = 200 };
-    static const struct model some[] = {
-        {3, 1, 64, 0, K_BF16}, {4, 2, 24, 65, K_BF16}, {2, 1, 16, 63, K_F32}};
+    static const struct model some[] = {{3, 1, 64, 0, K_BF16, 0, false},
+                                        {4, 2, 24, 65, K_BF16, 0, false},
+                                        {2, 1, 16, 63, K_F32, 0, false}};
     struct row rows[LEN];
     (void)add(rows, 0, 0, 0, LEN);
     for (int i = 0; i < 3; i++) {
@@ -355,8 +388,9 @@ Test(attn, the_chunk_size_does_not_move_bits)
  * blocks and single splits with a merge give the same bits. */
 Test(attn, splits_done_apart_give_the_same_bits)
 {
-    static const struct model some[] = {
-        {3, 1, 64, 0, K_BF16}, {2, 1, 24, 1500, K_BF16}, {2, 2, 16, 0, K_F32}};
+    static const struct model some[] = {{3, 1, 64, 0, K_BF16, 0, false},
+                                        {2, 1, 24, 1500, K_BF16, 0, false},
+                                        {2, 2, 16, 0, K_F32, 0, false}};
     struct row rows[70];
     (void)add(rows, 0, 0, 2010, 70);
     for (int i = 0; i < 3; i++) {
@@ -388,7 +422,7 @@ Test(attn, splits_done_apart_give_the_same_bits)
 /* A later row of the same chunk whose key and value are NaN: earlier rows must not notice. */
 Test(attn, a_broken_later_row_does_not_reach_earlier_ones)
 {
-    const struct model m = {4, 2, 64, 0, K_BF16};
+    const struct model m = {4, 2, 64, 0, K_BF16, 0, false};
     struct row rows[90];
     (void)add(rows, 0, 0, 20, 90);
     for (int v = 0; v < N_VARIANTS; v++) {
