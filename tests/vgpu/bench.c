@@ -25,8 +25,10 @@ static const struct row {
     struct target want;
 } rows[] = {
     {"rmsnorm_s8", NORM, false, 64, 0, 4096, {1, 0.3, 0}},
-    {"gemm_s8", GEMM, false, 256, 512, 1024, {1, 0.3, 0}},
-    {"gemm_bf16", GEMM, true, 256, 512, 512, {0, 0.3, 0}},
+    {"gemm_s8", GEMM, false, 64, 256, 256, {1, 0.3, 0}},
+    {"gemm_s8", GEMM, false, 256, 1024, 1024, {0, 0, 0}},
+    {"gemm_bf16", GEMM, true, 64, 256, 256, {0, 0.3, 0}},
+    {"gemm_bf16", GEMM, true, 64, 576, 1536, {0, 0, 0}},
     {"mma_s8", MMA, false, 4, 8, 200, {0, 0, 10}},
     {"mma_bf16", MMA, true, 4, 8, 200, {0, 0, 15}},
     {"wgmma_s8", TMA_GEMM, false, 128, 512, 1024, {0, 0, 10}},
@@ -252,8 +254,8 @@ int main(int argc, char **argv)
         const char *name;
         unsigned checks;
     } mode[] = {{"none", 0}, {"bounds", VG_CHECK_BOUNDS}, {"all", VG_CHECK_ALL}};
-    printf("one core; in brackets what is wanted\n%-12s %-7s %9s %-13s%9s\n", "kernel", "checks",
-           "G inst/s", "", "GMAC/s");
+    printf("one core; in brackets what is wanted\n%-11s %-13s %-7s %8s %-12s %8s\n", "kernel",
+           "m x n x k", "checks", "G inst/s", "", "GMAC/s");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const struct row *r = &rows[i];
         if (argc > 1 && strncmp(r->kernel, argv[1], strlen(argv[1])) != 0) {
@@ -271,7 +273,11 @@ int main(int argc, char **argv)
             if (c) {
                 check_product(r, c);
             }
-            printf("%-12s %-7s", r->kernel, mode[k].name);
+            char shape[48] = "";
+            if (r->kind == GEMM || r->kind == TMA_GEMM) {
+                snprintf(shape, sizeof(shape), "%ux%ux%u", r->m, r->n, r->k);
+            }
+            printf("%-11s %-13s %-7s", r->kernel, shape, mode[k].name);
             print(ops / s * 1e-9, k == 1 ? r->want.inst_bounds : k == 2 ? r->want.inst_all : 0);
             print(macs / s * 1e-9, k == 1 ? r->want.macs : 0);
             printf("\n");

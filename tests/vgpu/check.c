@@ -18,12 +18,12 @@ uint8_t *vg_shadow_global(uint64_t addr)
 static uint64_t first_bad(const uint8_t *s, uint64_t n, uint8_t want, uint8_t ban)
 {
     const uint64_t care = (uint64_t)(want | ban) * ONES, good = want * ONES;
+    typedef uint64_t pair __attribute__((vector_size(16), aligned(1), may_alias));
     uint64_t i = 0;
-    for (; i + 32 <= n; i += 32) {
-        uint64_t v[4];
-        memcpy(v, s + i, 32);
-        uint64_t bad = ((v[0] ^ good) | (v[1] ^ good) | (v[2] ^ good) | (v[3] ^ good)) & care;
-        if (bad) {
+    for (; i + 64 <= n; i += 64) {
+        const pair *v = (const pair *)(const void *)(s + i);
+        pair bad = (v[0] ^ good) | (v[1] ^ good) | (v[2] ^ good) | (v[3] ^ good);
+        if ((bad[0] | bad[1]) & care) {
             break;
         }
     }
@@ -59,14 +59,33 @@ void vg_shadow_pending(uint8_t *s, uint32_t bytes)
 
 void vg_shadow_delivered(uint8_t *s, uint32_t bytes)
 {
-    for (uint32_t i = 0; i < bytes; i++) {
+    uint32_t i = 0;
+    for (; i + 8 <= bytes; i += 8) {
+        uint64_t v;
+        memcpy(&v, s + i, 8);
+        v = (v & ~(VG_SH_PENDING * ONES)) | VG_SH_INIT * ONES;
+        memcpy(s + i, &v, 8);
+    }
+    for (; i < bytes; i++) {
         s[i] = (uint8_t)((s[i] & ~VG_SH_PENDING) | VG_SH_INIT);
     }
 }
 
 void vg_shadow_reader(uint8_t *s, uint32_t bytes, int add)
 {
-    for (uint32_t i = 0; i < bytes; i++) {
+    uint32_t i = 0;
+    for (; i + 8 <= bytes; i += 8) {
+        uint64_t v;
+        memcpy(&v, s + i, 8);
+        // All counts between 1 and 15, or 0 and room above: no byte carries into the next.
+        uint64_t high = v & UINT64_C(0x80) * ONES, low = (v >> 3 & 15 * ONES) + 15 * ONES;
+        if (high || (add < 0 && (low & 16 * ONES) != 16 * ONES)) {
+            break;
+        }
+        v = add > 0 ? v + VG_SH_READER * ONES : v - VG_SH_READER * ONES;
+        memcpy(s + i, &v, 8);
+    }
+    for (; i < bytes; i++) {
         unsigned n = s[i] >> 3;
         // A full count stays full until its CTA ends: 31 unfinished readers of one byte do not
         // occur in programs that wait.
@@ -232,6 +251,56 @@ static bool is_row32(const uint32_t a[32], unsigned bytes)
     return bad == 0;
 }
 
+// ---- 16 bytes by each of 32 lanes: ldmatrix, cp.async, vectors ----
+
+typedef uint8_t line __attribute__((vector_size(16), aligned(1), may_alias));
+
+// The shadow at off of every lane is as wanted; writes are marked then.
+static inline bool lines_fine(uint8_t *s, const uint64_t off[32], uint8_t want, uint8_t ban,
+                              bool write)
+{
+    const line good = (line){0} + want;
+    line bad = {0};
+    for (unsigned i = 0; i < 32; i++) {
+        bad |= *(const line *)(const void *)(s + off[i]) ^ good;
+    }
+    bad &= (uint8_t)(want | ban);
+    uint64_t two[2];
+    memcpy(two, &bad, 16);
+    if (two[0] | two[1]) {
+        return false;
+    }
+    for (unsigned i = 0; i < 32 && write; i++) {
+        *(line *)(void *)(s + off[i]) |= VG_SH_INIT;
+    }
+    return true;
+}
+
+static bool shared_lines_fine(const struct vg_chk_cta *t, const uint32_t off[32], uint8_t want,
+                              uint8_t ban, bool write)
+{
+    uint64_t at[32];
+    uint32_t odd = 0, past = 0;
+    for (unsigned i = 0; i < 32; i++) {
+        at[i] = off[i];
+        odd |= off[i] & 15;
+        past |= off[i] >= (t->smem_bytes & ~15u) ? 1u : 0u;
+    }
+    return !(odd | past) && lines_fine(t->shadow, at, want, ban, write);
+}
+
+static bool global_lines_fine(const uint64_t addr[32], uint8_t want, uint8_t ban, bool write)
+{
+    const struct vg_arena *a = vg_arena_of(addr[0]);
+    uint64_t at[32], odd = 0, past = 0;
+    for (unsigned i = 0; i < 32 && a; i++) {
+        at[i] = addr[i] - a->base;
+        odd |= addr[i] & 15;
+        past |= at[i] >= a->bytes ? 1u : 0u;
+    }
+    return a && !(odd | past) && lines_fine(a->shadow, at, want, ban, write);
+}
+
 static void count_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, unsigned bytes,
                          enum vg_access kind)
 {
@@ -304,6 +373,9 @@ bool vg_check_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
                 set_bits(s, 32ull * bytes, VG_SH_INIT);
             }
         }
+    } else if (mask == 0xFFFFFFFFu && bytes == 16) {
+        fine = global_lines_fine(addr, g->bounds ? want : VG_SH_ADDR, g->bounds ? ban : 0,
+                                 is_write(kind));
     }
     if (!fine) {
         const uint64_t care = (uint64_t)(want | ban) * ONES, good = want * ONES;
@@ -387,6 +459,8 @@ bool vg_check_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t of
         if (fine && is_write(kind)) {
             set_bits(t->shadow + off[0], 32ull * bytes, VG_SH_INIT);
         }
+    } else if (mask == 0xFFFFFFFFu && bytes == 16) {
+        fine = shared_lines_fine(t, off, want, ban, is_write(kind));
     }
     if (!fine) {
         const uint64_t care = (uint64_t)(want | ban) * ONES, good = want * ONES;

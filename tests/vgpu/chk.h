@@ -136,6 +136,9 @@ void vg_race_range(struct vg_warp *w, struct vg_cta *target, uint32_t off, uint3
 // Check only, of a write to come (TMA at issue): leaves no record.
 void vg_race_range_check_write(struct vg_warp *w, struct vg_cta *target, uint32_t off,
                                uint32_t bytes, int lane);
+// The same of lanes of a warp.
+void vg_race_check_write(struct vg_warp *w, struct vg_cta *target, const uint32_t off[32],
+                         uint32_t mask, unsigned bytes);
 // Asynchronous write delivered to [off, off + bytes) at the clock of vg_async_tick.
 // cp.async is asynchronous but of the generic proxy.
 void vg_race_async_write(struct vg_chk_cta *c, uint32_t off, uint32_t bytes, uint32_t clock,

@@ -259,7 +259,18 @@ unsigned vg_count_waves(const uint32_t off[32], uint32_t mask, unsigned bytes)
     }
     unsigned group = bytes <= 4 ? 32 : bytes <= 8 ? 16 : 8, waves = 0;
     unsigned words = bytes <= 4 ? 1 : bytes / 4;
+    const unsigned unit = bytes <= 4 ? 2 : bytes <= 8 ? 3 : 4; // log of the bytes of a lane's banks
     for (unsigned g = 0; g < 32; g += group) {
+        uint32_t used = 0, twice = 0;
+        for (unsigned i = g; i < g + group; i++) {
+            uint32_t bit = (mask >> i & 1) << (off[i] >> unit & ((128u >> unit) - 1));
+            twice |= used & bit;
+            used |= bit;
+        }
+        if (bytes <= 16 && !twice) { // no bank is met by two lanes
+            waves += used != 0;
+            continue;
+        }
         uint32_t word[32][32]; // distinct words met per bank
         uint8_t n[32] = {0};
         unsigned worst = 0;

@@ -58,17 +58,22 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     const struct cpa_ext *x = op->ext;
     const struct vg_chk_grid *g = w->cta->grid->chk;
     struct vg_cta *t;
-    uint32_t off[32];
+    uint32_t off[32] = {0};
     uint64_t src[32];
     if (!vg_sh_lanes(w, x->sh, mask, &t, off)) {
         return VG_STEP_FAULT;
     }
     vg_lane_addrs(w, x->src, src);
-    uint32_t full = 0, part = 0;
+    uint32_t full = x->has_src ? 0 : mask, part = 0;
     uint32_t size[32];
-    for (uint32_t m = mask; m; m &= m - 1) {
+    uint64_t odd = 0;
+    for (unsigned l = 0; l < 32; l++) {
+        size[l] = x->bytes;
+        odd |= mask >> l & 1 ? src[l] & (x->bytes - 1u) : 0;
+    }
+    for (uint32_t m = x->has_src ? mask : 0; m; m &= m - 1) {
         unsigned l = vg_first(m);
-        uint32_t n = x->has_src ? vg_r(w, x->src_row)[l] : x->bytes;
+        uint32_t n = vg_r(w, x->src_row)[l];
         if (n > x->bytes) {
             VG_FIND(w, (int)l, VG_ASYNC_ARGUMENT, "cp.async: source size %u is more than %u", n,
                     x->bytes);
@@ -80,6 +85,9 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
         } else if (n > 0) {
             part |= 1u << l;
         }
+    }
+    for (uint32_t m = odd ? mask : 0; m; m &= m - 1) {
+        unsigned l = vg_first(m);
         if (src[l] & (x->bytes - 1u)) {
             VG_FIND(w, (int)l, VG_MISALIGNED, "misaligned %u-byte cp.async source at 0x%llx",
                     x->bytes, (unsigned long long)src[l]);
@@ -100,6 +108,7 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     if (!vg_check_shared(w, t, off, mask, x->bytes, VG_STORE | VG_ACCESS_LOCAL_ORDER)) {
         return VG_STEP_FAULT;
     }
+    vg_race_check_write(w, t, off, mask, x->bytes);
     struct vg_async_warp *aw = w->async;
     struct vg_cpa *e = push(aw);
     e->seq = aw->seq++;
@@ -107,21 +116,21 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     e->bytes = x->bytes;
     e->pc = w->pc;
     bool eager = w->cta->async->eager;
+    memcpy(e->off, off, sizeof(off)); // lanes outside of mask are never looked at
+    memcpy(e->src, src, sizeof(src));
+    memcpy(e->src_bytes, size, sizeof(size));
+    memcpy(e->group, aw->commits, sizeof(aw->commits));
     for (uint32_t m = mask; m; m &= m - 1) {
         unsigned l = vg_first(m);
-        e->off[l] = off[l];
-        e->src[l] = src[l];
-        e->src_bytes[l] = size[l];
-        e->group[l] = aw->commits[l];
-        memset(e->data[l], 0, 16);
-        memcpy(e->data[l], (const void *)(uintptr_t)src[l], size[l]);
-        if (g->race) {
-            vg_race_range_check_write(w, t, off[l], x->bytes, (int)l);
-        }
-        if (eager) {
-            memcpy(t->smem + off[l], e->data[l], x->bytes);
+        uint8_t *to = t->smem + off[l];
+        const void *from = (const void *)(uintptr_t)src[l];
+        if (size[l] == 16) { // a size that compilers know is worth a line
+            memcpy(e->data[l], from, 16);
+            eager ? memcpy(to, from, 16) : memset(to, VG_POISON_BYTE, 16);
         } else {
-            memset(t->smem + off[l], VG_POISON_BYTE, x->bytes);
+            memset(e->data[l], 0, 16);
+            memcpy(e->data[l], from, size[l]);
+            eager ? memcpy(to, e->data[l], x->bytes) : memset(to, VG_POISON_BYTE, x->bytes);
         }
         if (g->bounds) {
             vg_shadow_pending(t->chk->shadow + off[l], x->bytes);
@@ -141,14 +150,20 @@ static void deliver(struct vg_warp *w, struct vg_cpa *e, uint32_t lanes, struct 
     struct vg_cta *t = w->cta;
     for (uint32_t m = lanes; m; m &= m - 1) {
         unsigned l = vg_first(m);
-        if (e->src_bytes[l] &&
-            memcmp(e->data[l], (const void *)(uintptr_t)e->src[l], e->src_bytes[l]) != 0) {
+        const void *src = (const void *)(uintptr_t)e->src[l];
+        bool whole = e->src_bytes[l] == 16; // sizes that compilers know
+        if (e->src_bytes[l] && (whole ? memcmp(e->data[l], src, 16) != 0
+                                      : memcmp(e->data[l], src, e->src_bytes[l]) != 0)) {
             VG_FIND(
                 w, (int)l, VG_IN_FLIGHT_WRITE,
                 "the source of a cp.async at 0x%llx was overwritten before the copy was waited for",
                 (unsigned long long)e->src[l]);
         }
-        memcpy(t->smem + e->off[l], e->data[l], e->bytes);
+        if (e->bytes == 16) {
+            memcpy(t->smem + e->off[l], e->data[l], 16);
+        } else {
+            memcpy(t->smem + e->off[l], e->data[l], e->bytes);
+        }
         vg_shadow_delivered(t->chk->shadow + e->off[l], e->bytes);
     }
     e->mask &= ~lanes;
@@ -203,12 +218,10 @@ static int wait_group(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     for (unsigned i = 0; i < aw->n_cpa; i++) {
         struct vg_cpa *e = entry(aw, i);
         uint32_t due = 0;
-        for (uint32_t m = mask & e->mask; m; m &= m - 1) {
-            unsigned l = vg_first(m);
-            if ((uint64_t)e->group[l] + op->imm < aw->commits[l]) {
-                due |= 1u << l;
-            }
+        for (unsigned l = 0; l < 32; l++) {
+            due |= (uint32_t)((uint64_t)e->group[l] + op->imm < aw->commits[l]) << l;
         }
+        due &= mask & e->mask;
         deliver(w, e, due, NULL);
     }
     drop_done(aw);

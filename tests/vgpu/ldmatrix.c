@@ -58,6 +58,18 @@ bool vg_sh_lane(struct vg_warp *w, struct vg_sh_addr a, unsigned lane, struct vg
 bool vg_sh_lanes(struct vg_warp *w, struct vg_sh_addr a, uint32_t mask, struct vg_cta **t,
                  uint32_t off[32])
 {
+    if (mask == 0xFFFFFFFFu && !a.generic && !a.at.wide) { // all in the CTA's own memory?
+        const uint32_t *r = vg_r(w, a.at.row), add = (uint32_t)a.at.offset - VG_SMEM_BASE;
+        uint32_t past = 0;
+        for (unsigned l = 0; l < 32; l++) {
+            off[l] = r[l] + add;
+            past |= off[l] >= w->cta->smem_bytes ? 1u : 0u;
+        }
+        if (!past) {
+            *t = w->cta;
+            return true;
+        }
+    }
     *t = NULL;
     for (uint32_t m = mask; m; m &= m - 1) {
         unsigned lane = vg_first(m);
@@ -89,6 +101,26 @@ static void count_waves(struct vg_warp *w, const struct matrix *x, const uint32_
     }
 }
 
+typedef uint16_t half8 __attribute__((vector_size(16), aligned(4), may_alias));
+
+// 8 x 8 halves, a row of them in four lanes.
+static void transpose(uint32_t *d)
+{
+    half8 *h = (half8 *)(void *)d, a[8], b[8];
+    for (unsigned i = 0; i < 8; i++) { // element i: rows i/2 and i/2 + 4, interleaved
+        a[i] = i & 1 ? __builtin_shufflevector(h[i / 2], h[i / 2 + 4], 4, 12, 5, 13, 6, 14, 7, 15)
+                     : __builtin_shufflevector(h[i / 2], h[i / 2 + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        b[i] = i & 1 ? __builtin_shufflevector(a[i / 2], a[i / 2 + 4], 4, 12, 5, 13, 6, 14, 7, 15)
+                     : __builtin_shufflevector(a[i / 2], a[i / 2 + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        h[i] = i & 1 ? __builtin_shufflevector(b[i / 2], b[i / 2 + 4], 4, 12, 5, 13, 6, 14, 7, 15)
+                     : __builtin_shufflevector(b[i / 2], b[i / 2 + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+    }
+}
+
 static int ldmatrix(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 {
     const struct matrix *x = op->ext;
@@ -99,18 +131,12 @@ static int ldmatrix(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
         return VG_STEP_FAULT;
     }
     for (unsigned q = 0; q < x->n; q++) {
-        uint32_t m[8][4];
-        for (unsigned r = 0; r < 8; r++) {
-            memcpy(m[r], t->smem + off[q * 8 + r], 16);
-        }
         uint32_t *d = vg_r(w, x->row[q]);
-        if (!x->trans) {
-            memcpy(d, m, 128);
-            continue;
+        for (unsigned r = 0; r < 8; r++) {
+            memcpy(d + 4 * r, t->smem + off[q * 8 + r], 16);
         }
-        const uint16_t(*h)[8] = (const uint16_t(*)[8])(const void *)m;
-        for (unsigned l = 0; l < 32; l++) {
-            d[l] = h[2 * (l % 4)][l / 4] | (uint32_t)h[2 * (l % 4) + 1][l / 4] << 16;
+        if (x->trans) {
+            transpose(d);
         }
     }
     count_waves(w, x, off);

@@ -269,7 +269,14 @@ static struct who who_is(struct vg_warp *w, struct vg_cta *target, enum vg_acces
 static bool row_written_fine(const struct who *a, uint32_t word0, unsigned n)
 {
     const uint64_t *rec = a->t->wrec + word0;
-    uint64_t known = 0; // record 0 is fine
+    uint64_t known = 0, other = 0, flags = 0; // record 0 is fine
+    for (unsigned i = 0; i < n; i++) {
+        other |= rec[i] ^ rec[0];
+        flags |= rec[i];
+    }
+    if (!(other >> 16) && !(flags & VG_W_SPLIT)) {
+        n = 1; // one writer at one clock
+    }
     for (unsigned i = 0; i < n; i++) {
         uint64_t key = rec[i] >> 16;
         if (key != known || (rec[i] & VG_W_SPLIT)) {
@@ -348,6 +355,40 @@ static void row(struct who *a, uint32_t word0, unsigned n, int lane0, unsigned p
     }
 }
 
+// The range that lanes of 4 bytes and more cover, with what lies between them, is free of
+// conflicts. False says nothing.
+static bool hull_fine(const struct who *a, const uint32_t off[32], uint32_t mask, unsigned bytes)
+{
+    uint32_t lo = UINT32_MAX, hi = 0;
+    for (unsigned l = 0; l < 32; l++) {
+        if (mask >> l & 1) {
+            lo = off[l] < lo ? off[l] : lo;
+            hi = off[l] > hi ? off[l] : hi;
+        }
+    }
+    uint32_t n = (hi + bytes - lo) / 4;
+    return n <= 512 && row_written_fine(a, lo / 4, n) &&
+           (!a->writes || row_read_fine(a, lo / 4, n));
+}
+
+// Read records of the `per` words of one lane.
+static inline void record_lane(struct who *a, uint32_t *r, uint32_t word, unsigned per, int lane)
+{
+    uint32_t busy = 0;
+    for (unsigned i = 0; i < per; i++) {
+        busy |= r[word + i] >> 8 == a->clock || (r[word + i] & VG_R_SPLIT) ? 1u : 0u;
+    }
+    for (unsigned i = 0; i < per; i++) {
+        if (!busy) {
+            r[word + i] = a->clock << 8 | (uint32_t)lane | (a->strong ? VG_R_STRONG : 0);
+        } else if (r[word + i] & VG_R_SPLIT) {
+            record_read(a, word + i, 0, 4, lane);
+        } else {
+            r[word + i] = r_update(a, r[word + i], lane);
+        }
+    }
+}
+
 void vg_race_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t off[32], uint32_t mask,
                     unsigned bytes, enum vg_access kind)
 {
@@ -365,15 +406,23 @@ void vg_race_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t off
             row(&a, off[0] / 4, 32 * per, 0, per);
             return;
         }
+        const bool fine = hull_fine(&a, off, mask, bytes);
         if (!a.writes) {
+            uint32_t *r = r_array(a.t, a.agent);
             for (uint32_t m = mask; m; m &= m - 1) {
                 int lane = __builtin_ctz(m);
-                row(&a, off[lane] / 4, per, lane, 0);
+                uint32_t word = off[lane] / 4;
+                for (unsigned i = 0; !fine && i < per; i++) {
+                    check_word(&a, word + i, 0, 4, lane);
+                }
+                // Aligned to its size, so one lane's words are of one block.
+                a.t->rmask[word / VG_RBLOCK_WORDS] |= read_bit(a.t, a.agent);
+                record_lane(&a, r, word, per, lane);
             }
             return;
         }
         // All checks before all records: lanes of one instruction do not race with each other.
-        for (uint32_t m = mask; m; m &= m - 1) {
+        for (uint32_t m = fine ? 0 : mask; m; m &= m - 1) {
             int lane = __builtin_ctz(m);
             uint32_t word = off[lane] / 4;
             if (!row_written_fine(&a, word, per) || !row_read_fine(&a, word, per)) {
@@ -425,6 +474,21 @@ void vg_race_range(struct vg_warp *w, struct vg_cta *target, uint32_t off, uint3
             record_read(&a, at / 4, at % 4, n, lane);
         }
         at += n;
+    }
+}
+
+void vg_race_check_write(struct vg_warp *w, struct vg_cta *target, const uint32_t off[32],
+                         uint32_t mask, unsigned bytes)
+{
+    if (!w->cta->grid->chk->race) {
+        return;
+    }
+    struct who a = who_is(w, target, VG_STORE);
+    if (!hull_fine(&a, off, mask, bytes)) {
+        for (uint32_t m = mask; m; m &= m - 1) {
+            int lane = __builtin_ctz(m);
+            vg_race_range_check_write(w, target, off[lane], bytes, lane);
+        }
     }
 }
 
