@@ -21,6 +21,27 @@ static bool exec_ok(CUgraphExec e)
     return vg_handle_is(e, VG_H_EXEC);
 }
 
+// The edge that leads to a node: programmatic ones come from launches with that attribute.
+static void edge_to(CUgraphNode to, CUgraphEdgeData *e)
+{
+    *e = (CUgraphEdgeData){0};
+    if (to->programmatic && to->n_deps == 1) {
+        e->type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+        e->from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
+    }
+}
+
+static CUresult edge_ok(const CUgraphEdgeData *e, CUgraphNode from, CUgraphNode to)
+{
+    VG_WANT(e->type <= CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC && e->to_port == 0);
+    bool programmatic = e->type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+    VG_WANT(e->from_port <= CU_GRAPH_KERNEL_NODE_PORT_LAUNCH_ORDER);
+    VG_WANT(programmatic == (e->from_port != 0));
+    VG_WANT(!programmatic ||
+            (from->work.kind == VG_WORK_KERNEL && to->work.kind == VG_WORK_KERNEL));
+    return CUDA_SUCCESS;
+}
+
 // Adds work that was checked; takes over w.
 static CUresult add(CUgraph g, const CUgraphNode *deps, size_t n, struct vg_work *w,
                     CUgraphNode *out)
@@ -228,17 +249,22 @@ CUresult CUDAAPI cuGraphAddDependencies_v2(CUgraph hGraph, const CUgraphNode *fr
                                            size_t numDependencies)
 {
     VG_ENTER(VG_NEED_INIT);
-    (void)edgeData;
     VG_WANT(graph_ok(hGraph) && (numDependencies == 0 || (from != NULL && to != NULL)));
     for (size_t i = 0; i < numDependencies; i++) {
         VG_WANT(node_ok(from[i]) && node_ok(to[i]) && from[i]->graph == hGraph &&
                 to[i]->graph == hGraph && from[i] != to[i]);
+        CUresult r = edgeData != NULL ? edge_ok(&edgeData[i], from[i], to[i]) : CUDA_SUCCESS;
+        if (r != CUDA_SUCCESS) {
+            return r;
+        }
         for (size_t k = 0; k < to[i]->n_deps; k++) {
             VG_WANT(to[i]->deps[k] != from[i]); // it is there already
         }
         if (!vg_node_depend(to[i], from[i])) {
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
+        to[i]->programmatic =
+            edgeData != NULL && edgeData[i].type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
     }
     return CUDA_SUCCESS;
 }
@@ -259,6 +285,7 @@ CUresult CUDAAPI cuGraphRemoveDependencies_v2(CUgraph hGraph, const CUgraphNode 
         }
         VG_WANT(k < to[i]->n_deps);
         to[i]->deps[k] = to[i]->deps[--to[i]->n_deps];
+        to[i]->programmatic = false;
     }
     return CUDA_SUCCESS;
 }
@@ -347,7 +374,7 @@ CUresult CUDAAPI cuGraphGetEdges_v2(CUgraph hGraph, CUgraphNode *from, CUgraphNo
                 from[n] = hGraph->nodes[i]->deps[k];
                 to[n] = hGraph->nodes[i];
                 if (edgeData != NULL) {
-                    memset(&edgeData[n], 0, sizeof edgeData[n]);
+                    edge_to(hGraph->nodes[i], &edgeData[n]);
                 }
             }
         }
@@ -371,6 +398,9 @@ CUresult CUDAAPI cuGraphNodeGetDependencies_v2(CUgraphNode hNode, CUgraphNode *d
     VG_WANT(node_ok(hNode) && numDependencies != NULL);
     if (edgeData != NULL && dependencies != NULL) {
         memset(edgeData, 0, *numDependencies * sizeof *edgeData);
+        for (size_t i = 0; i < hNode->n_deps && i < *numDependencies; i++) {
+            edge_to(hNode, &edgeData[i]);
+        }
     }
     give_nodes(hNode->deps, hNode->n_deps, dependencies, numDependencies);
     return CUDA_SUCCESS;
@@ -397,6 +427,9 @@ CUresult CUDAAPI cuGraphNodeGetDependentNodes_v2(CUgraphNode hNode, CUgraphNode 
     }
     if (edgeData != NULL && dependentNodes != NULL) {
         memset(edgeData, 0, *numDependentNodes * sizeof *edgeData);
+        for (size_t i = 0; i < n && i < *numDependentNodes; i++) {
+            edge_to(found[i], &edgeData[i]);
+        }
     }
     give_nodes(found, n, dependentNodes, numDependentNodes);
     free(found);
@@ -681,7 +714,7 @@ static CUgraphExecUpdateResult compare(CUgraph old, CUgraph new, CUgraphNode *cu
     for (size_t i = 0; i < old->n_nodes; i++) {
         CUgraphNode a = old->nodes[i], b = new->nodes[i];
         *culprit = b->original;
-        if (a->n_deps != b->n_deps) {
+        if (a->n_deps != b->n_deps || a->programmatic != b->programmatic) {
             return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
         }
         for (size_t k = 0; k < a->n_deps; k++) {

@@ -241,8 +241,15 @@ static bool cut_chains(CUgraphExec e)
     e->chain = calloc(g->n_nodes + 1, sizeof *e->chain);
     e->timelines = calloc(g->n_nodes + 1, sizeof *e->timelines);
     e->disabled = calloc(g->n_nodes + 1, sizeof *e->disabled);
-    if (e->chain == NULL || e->timelines == NULL || e->disabled == NULL) {
+    e->leaf = calloc(g->n_nodes + 1, sizeof *e->leaf);
+    if (e->chain == NULL || e->timelines == NULL || e->disabled == NULL || e->leaf == NULL) {
         return false;
+    }
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        e->leaf[i] = true; // dependencies come earlier, so this is taken back in time
+        for (size_t k = 0; k < g->nodes[i]->n_deps; k++) {
+            e->leaf[g->nodes[i]->deps[k]->index] = false;
+        }
     }
     for (size_t i = 0; i < g->n_nodes; i++) {
         g->nodes[i]->mark = 0; // 1: some later node went on with its chain
@@ -306,6 +313,7 @@ void vg_exec_close(CUgraphExec e)
     free(e->chain);
     free(e->timelines);
     free(e->disabled);
+    free(e->leaf);
     vg_graph_close(e->graph);
     vg_handle_kill(e);
 }
@@ -348,7 +356,9 @@ CUresult vg_exec_launch(CUgraphExec e, CUstream s)
             break;
         }
         op->stream_id = s->id;
-        vg_op_after(op, first);
+        if (g->nodes[n]->n_deps == 0) {
+            vg_op_after(op, first);
+        }
         for (size_t k = 0; k < g->nodes[n]->n_deps; k++) {
             vg_op_after(op, ops[g->nodes[n]->deps[k]->index]);
         }
@@ -372,7 +382,9 @@ CUresult vg_exec_launch(CUgraphExec e, CUstream s)
         last->stream_id = s->id;
         vg_op_after(last, first);
         for (size_t i = 0; i < n; i++) {
-            vg_op_after(last, ops[i]);
+            if (e->leaf[i]) {
+                vg_op_after(last, ops[i]);
+            }
         }
         vg_op_commit(last, s->timeline);
         vg_stream_set_tail(s, last);

@@ -33,6 +33,7 @@ struct CUgraphExec_st {
     CUcontext ctx;
     unsigned long long flags;
     bool *disabled;  // [n_nodes]
+    bool *leaf;      // [n_nodes]: nothing comes after it
     uint32_t *chain; // [n_nodes]: its timeline
     unsigned n_chains;
     uint32_t *timelines; // [n_chains]

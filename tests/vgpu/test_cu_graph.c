@@ -316,3 +316,105 @@ Test(graph, memory_of_a_capture_belongs_to_the_graph)
     FAILS(cu.cuMemFree(t), CUDA_ERROR_INVALID_VALUE);
     cu_clean();
 }
+
+static CUgraph capture_chain(struct world *w, unsigned nodes, bool dependent)
+{
+    CUgraph g = NULL;
+    unsigned n = N, v = 0;
+    void *params[] = {&w->p, &n, &v};
+    CUlaunchAttribute attr = {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION};
+    attr.value.programmaticStreamSerializationAllowed = 1;
+    CUlaunchConfig c = {.gridDimX = 1,
+                        .gridDimY = 1,
+                        .gridDimZ = 1,
+                        .blockDimX = N,
+                        .blockDimY = 1,
+                        .blockDimZ = 1,
+                        .hStream = w->a,
+                        .attrs = &attr,
+                        .numAttrs = dependent ? 1 : 0};
+    OK(cu.cuStreamBeginCapture(w->a, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    for (unsigned i = 0; i < nodes; i++) {
+        v = i % 3; // taken at the call
+        OK(cu.cuLaunchKernelEx(&c, w->k.add, params, NULL));
+    }
+    v = 1000;
+    OK(cu.cuStreamEndCapture(w->a, &g));
+    return g;
+}
+
+Test(graph, a_long_chain_of_dependent_launches_is_replayed)
+{
+    enum { NODES = 250, TIMES = 20 };
+    struct world w = world();
+    CUgraph g = capture_chain(&w, NODES, true), plain = capture_chain(&w, NODES, false);
+    CUgraphNode from[NODES], to[NODES];
+    CUgraphEdgeData edge[NODES];
+    size_t edges = NODES;
+    OK(cu.cuGraphGetEdges(g, from, to, edge, &edges));
+    cr_assert_eq(edges, NODES - 1, "%zu", edges);
+    cr_assert_eq(edge[0].type, CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC);
+    cr_assert_eq(edge[0].from_port, CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC);
+    OK(cu.cuGraphGetEdges(plain, from, to, edge, &edges));
+    cr_assert_eq(edge[0].type, CU_GRAPH_DEPENDENCY_TYPE_DEFAULT);
+    CUgraphExec e = NULL;
+    OK(cu.cuGraphInstantiate(&e, g, 0));
+    OK(cu.cuGraphUpload(e, w.a));
+    unsigned once = NODES / 3 * 3; // 0 + 1 + 2, and a 0 at the end
+    for (unsigned i = 1; i <= TIMES; i++) {
+        OK(cu.cuGraphLaunch(e, w.a));
+        OK(cu.cuMemcpyDtoHAsync(w.pinned, w.p, N * 4, w.a));
+        OK(cu.cuStreamSynchronize(w.a));
+        cr_assert_eq(w.pinned[N - 1], once * i, "launch %u: %u", i, w.pinned[N - 1]);
+    }
+    CUgraphExecUpdateResultInfo info;
+    FAILS(cu.cuGraphExecUpdate(e, plain, &info), CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE);
+    cr_assert_eq(info.result, CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED, "%d", (int)info.result);
+    CUgraph again = capture_chain(&w, NODES, true);
+    OK(cu.cuGraphExecUpdate(e, again, &info));
+    OK(cu.cuGraphLaunch(e, w.a));
+    OK(cu.cuStreamSynchronize(w.a));
+    cr_assert_eq(first(w.p), once * (TIMES + 1));
+    cu_clean();
+}
+
+Test(graph, programmatic_edges_lead_from_kernel_to_kernel)
+{
+    struct world w = world();
+    CUgraph g = NULL;
+    CUgraphNode k1 = NULL, k2 = NULL, empty = NULL;
+    CUdeviceptr p = w.p;
+    unsigned n = N, v = 3;
+    void *params[] = {&p, &n, &v};
+    CUDA_KERNEL_NODE_PARAMS kp = {.func = w.k.add,
+                                  .gridDimX = 1,
+                                  .gridDimY = 1,
+                                  .gridDimZ = 1,
+                                  .blockDimX = N,
+                                  .blockDimY = 1,
+                                  .blockDimZ = 1,
+                                  .kernelParams = params};
+    OK(cu.cuGraphCreate(&g, 0));
+    OK(cu.cuGraphAddKernelNode(&k1, g, NULL, 0, &kp));
+    v = 4; // the node has its own copy
+    OK(cu.cuGraphAddKernelNode(&k2, g, NULL, 0, &kp));
+    OK(cu.cuGraphAddEmptyNode(&empty, g, NULL, 0));
+    CUgraphEdgeData edge = {.type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC,
+                            .from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC};
+    FAILS(cu.cuGraphAddDependencies(g, &empty, &k1, &edge, 1), CUDA_ERROR_INVALID_VALUE);
+    edge.from_port = 0;
+    FAILS(cu.cuGraphAddDependencies(g, &k1, &k2, &edge, 1), CUDA_ERROR_INVALID_VALUE);
+    edge.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
+    OK(cu.cuGraphAddDependencies(g, &k1, &k2, &edge, 1));
+    CUgraphNode before = NULL;
+    CUgraphEdgeData got = {0};
+    size_t one = 1;
+    OK(cu.cuGraphNodeGetDependencies(k2, &before, &got, &one));
+    cr_assert(before == k1 && got.type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC);
+    CUgraphExec e = NULL;
+    OK(cu.cuGraphInstantiate(&e, g, 0));
+    OK(cu.cuGraphLaunch(e, w.a));
+    OK(cu.cuStreamSynchronize(w.a));
+    cr_assert_eq(first(w.p), 7);
+    cu_clean();
+}
