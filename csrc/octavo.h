@@ -125,7 +125,8 @@ struct oct_engine_options {
     uint32_t size; /* set by the initialiser; lets older callers keep working */
     const char
         *model_path;   /* a Hugging Face directory or a .gguf file; borrowed until open returns */
-    const char *dtype; /* "auto" (bfloat16, float32 for an F32 checkpoint), "bfloat16", "float32" */
+    const char *dtype; /* "auto" (bfloat16; on the CPU float32 for an F32 checkpoint), "bfloat16",
+                          "float32" (CPU only) */
     int32_t n_threads; /* CPU threads; 0: one per core this process may use */
     int32_t max_model_len; /* longest prompt + output in tokens; 0: the model's own limit, or less
                               if max_kv_bytes does not hold it */
@@ -146,7 +147,13 @@ struct oct_engine_options {
     int32_t prefix_cache; /* enum oct_switch; by default on: prompts that begin alike share pages */
     int32_t manual;       /* 0: the engine runs on a thread of its own. 1: the caller runs it, by
                              oct_engine_step (event loops, simulations) */
-    int32_t reserved;     /* 0 */
+    int32_t enforce_eager; /* 1: no CUDA graphs: every kernel of every step launched by itself */
+    const char *device;    /* "auto" (the first CUDA device that will do, else the CPU), "cpu",
+                              "cuda", "cuda:1"; NULL: "auto" */
+    const char *kv_cache_dtype;    /* "auto" (as dtype); NULL: "auto" */
+    double gpu_memory_utilization; /* share of a CUDA device's memory to take, weights and all, the
+                                      KV cache getting what is left of it; (0, 1]; 0: 0.9. Not where
+                                      kv_cache_bytes says how much */
 };
 #define OCT_ENGINE_OPTIONS_INIT \
     { \
@@ -170,6 +177,7 @@ struct oct_engine_info {
     int64_t load_us;
     const char *architecture; /* "llama"; owned by the engine, as is the next */
     const char *dtype;        /* "bfloat16" */
+    const char *device; /* "cpu", or what a CUDA device says of itself; as long as the engine */
 };
 OCT_API void oct_engine_get_info(const oct_engine *e, struct oct_engine_info *out);
 

@@ -17,7 +17,8 @@ Options = struct(
     "Options", (u32, "size"), (text, "model_path dtype"),
     (i32, "n_threads max_model_len max_num_seqs max_num_batched_tokens"), (i64, "kv_cache_bytes"),
     (text, "chat_template chat_template_name"), (ptr, "progress progress_user on_events events_user"),
-    (i32, "max_waiting prefix_cache manual reserved"))
+    (i32, "max_waiting prefix_cache manual enforce_eager"),
+    (text, "device kv_cache_dtype"), (c.c_double, "gpu_memory_utilization"))
 Sampling = struct(
     "Sampling", (u32, "size"), (f32, "temperature top_p min_p"), (i32, "top_k"),
     (f32, "repetition_penalty presence_penalty frequency_penalty"), (c.c_bool, "has_seed"), (u64, "seed"),

@@ -81,13 +81,26 @@ enum oct_param_group {
     X(MAX_NUM_SEQS, "max-num-seqs", 0, INT, "[1, 1024]", NULL, "info: 1, batch: 32", MODEL,       \
       OCT_CMD_INFO | OCT_CMD_BATCH, "N",                                                          \
       "requests running at once")                                                                 \
-    X(MAX_NUM_BATCHED_TOKENS, "max-num-batched-tokens", 'b', INT, "[1, 65536]", "512", NULL,      \
-      MODEL, OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_INFO, "N",                                     \
+    X(MAX_NUM_BATCHED_TOKENS, "max-num-batched-tokens", 'b', INT, "[1, 65536]", NULL,             \
+      "512, on a CUDA device 4096", MODEL, OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_INFO, "N",                                     \
       "tokens per step: a longer prompt is read in chunks of so many")                            \
     X(KV_CACHE_BYTES, "kv-cache-bytes", 0, BYTES, "[1, inf)", NULL,                               \
-      "one request of --max-model-len and some room", MODEL, OCT_CMD_RUN | OCT_CMD_BATCH |        \
+      "one request of --max-model-len and some room; on a CUDA device what is left of its share", \
+      MODEL, OCT_CMD_RUN | OCT_CMD_BATCH |        \
       OCT_CMD_INFO, "BYTES",                                                                      \
       "memory for the KV cache, as 2GiB or 500M")                                                 \
+    X(KV_CACHE_DTYPE, "kv-cache-dtype", 0, CHOICE, NULL, "auto", NULL, MODEL, OCT_CMD_RUN |       \
+      OCT_CMD_BATCH | OCT_CMD_INFO, "auto|bfloat16|float32",                                      \
+      "type of the KV cache; auto is --dtype's, the only one this version has")                   \
+    X(DEVICE, "device", 0, STRING, NULL, "auto", NULL, MODEL, OCT_CMD_RUN | OCT_CMD_BATCH |       \
+      OCT_CMD_INFO, "auto|cpu|cuda[:N]",                                                          \
+      "what computes; auto is the first CUDA device (A100, H100 or H200), or else the CPU")       \
+    X(GPU_MEMORY_UTILIZATION, "gpu-memory-utilization", 0, FLOAT, "(0, 1]", "0.9", NULL, MODEL,   \
+      OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_INFO, "SHARE",                                        \
+      "share of a CUDA device's memory to take; --kv-cache-bytes goes before it")                 \
+    X(ENFORCE_EAGER, "enforce-eager", 0, BOOL, NULL, "false", NULL, MODEL, OCT_CMD_RUN |          \
+      OCT_CMD_BATCH, "",                                                                          \
+      "record no CUDA graphs: launch every kernel of every step by itself")                       \
                                                                                                   \
     X(PROMPT, "prompt", 'p', STRING, NULL, NULL,                                                  \
       "standard input, or a conversation if that is a terminal", PROMPT, OCT_CMD_RUN, "TEXT",     \

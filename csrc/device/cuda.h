@@ -31,6 +31,15 @@ struct oct_cuda_about {
 int oct_cuda_count(void);
 OCT_CHECKED oct_status oct_cuda_about(int ordinal, struct oct_cuda_about *out);
 
+/* What the device did since it was opened. */
+struct oct_cuda_counts {
+    uint64_t launches; /* of kernels, those of recordings included, those of replays not */
+    uint64_t records, replays;
+    uint64_t reserved_bytes, used_bytes; /* of device memory */
+    bool records_off; /* a recording failed: every kernel is launched by itself */
+};
+struct oct_cuda_counts oct_cuda_counts(const struct oct_device *d);
+
 /* For finding a kernel that fails: waits after each launch, so that the sentence of a failure names
  * it. Nothing is recorded then. Any time between steps. */
 void oct_cuda_wait_each(struct oct_device *d, bool on);

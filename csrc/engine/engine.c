@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "cpu/cpu.h"
+#include "engine/pick_device.h"
 #include "engine/sized.h"
 #include "engine/thread.h"
 
@@ -63,8 +63,9 @@ static oct_status load(struct oct_engine *e, const struct oct_engine_options *o)
     e->vocab = e->own_vocab;
     OCT_TRY_GOTO(oct_chat_init(&e->chat, e->vocab, o->chat_template, o->chat_template_name), st,
                  done);
-    OCT_TRY_GOTO(oct_cpu_open(o->n_threads, &e->dev), st, done);
-    OCT_TRY_GOTO(oct_plan_make(&e->cfg, o, e->dev->memory_bytes, &e->plan), st, done);
+    OCT_TRY_GOTO(oct_device_pick(o->device, o->n_threads, &e->dev), st, done);
+    OCT_TRY_GOTO(oct_plan_make(&e->cfg, o, e->dev, true, &e->plan), st, done);
+    OCT_TRY_GOTO(oct_dev_reserve(e->dev, e->plan.total_bytes), st, done);
     e->n_vocab = oct_tokenizer_n_tokens(e->vocab->tokenizer);
     e->n_vocab = e->n_vocab > e->cfg.vocab_size ? e->cfg.vocab_size : e->n_vocab;
     OCT_TRY_GOTO(oct_model_load(src, &e->cfg, e->dev, e->plan.dtype, e->plan.max_model_len,
@@ -89,7 +90,10 @@ static oct_status begin_model(struct oct_engine *e, const struct oct_engine_opti
     memcpy(sched.windows, kv->windows, sizeof sched.windows);
     OCT_TRY(oct_rng_fresh_seed(&sched.hash_key_lo));
     OCT_TRY(oct_rng_fresh_seed(&sched.hash_key_hi));
-    OCT_TRY(oct_exec_open(e->model, &e->plan, e->n_vocab, e->n_threads, !e->manual, &e->exec));
+    const struct oct_exec_config exec = {
+        .n_vocab = e->n_vocab, .threaded = !e->manual, .enforce_eager = o->enforce_eager != 0};
+    OCT_TRY(oct_dev_prepare(e->dev, &e->plan.limits));
+    OCT_TRY(oct_exec_open(e->model, &e->plan, &exec, &e->exec));
     const struct oct_runner runner = oct_exec_runner(e->exec);
     const struct oct_core_config config = {
         .sched = &sched, .on_events = o->on_events, .events_user = o->events_user};
@@ -111,8 +115,8 @@ static oct_status check_options(const struct oct_engine_options *o)
     if (o->manual != 0 && o->manual != 1) {
         return OCT_FAIL(OCT_E_ARG, "manual is %d; it must be 0 or 1", o->manual);
     }
-    if (o->reserved != 0) {
-        return OCT_FAIL(OCT_E_ARG, "reserved is %d; it must be 0", o->reserved);
+    if (o->enforce_eager != 0 && o->enforce_eager != 1) {
+        return OCT_FAIL(OCT_E_ARG, "enforce_eager is %d; it must be 0 or 1", o->enforce_eager);
     }
     return OCT_OK;
 }
@@ -230,6 +234,7 @@ void oct_engine_get_info(const oct_engine *e, struct oct_engine_info *out)
         .load_us = e->load_us,
         .architecture = e->model ? e->model->arch->name : "none",
         .dtype = e->plan.dtype == K_F32 ? "float32" : "bfloat16",
+        .device = e->dev && e->dev->about[0] ? e->dev->about : "cpu",
     };
     oct_sized_write(out, &info, sizeof info);
 }

@@ -2,7 +2,12 @@
  *
  * exec.h - the runner of a real model: the arrays of a step, laid out once and sized for the
  * largest step, the forward pass, the sampler; on a thread of its own, so that launch returns at
- * once. */
+ * once. exec_step.c holds the arrays and the forward pass, exec_sample.c the sampler, exec.c the
+ * thread.
+ *
+ * A device with memory of its own gets a step's arrays in one copy (and the used part of the page
+ * tables), and steps in which every sequence has one row are recorded once for each size and then
+ * replayed: the numbers that change from step to step stand in device memory. */
 #ifndef OCT_ENGINE_EXEC_H
 #define OCT_ENGINE_EXEC_H
 
@@ -17,14 +22,34 @@
 typedef void (*oct_logits_fn)(void *user, uint64_t request, int32_t position, const float *logits,
                               int32_t n);
 
+struct oct_exec_config {
+    int32_t n_vocab;    /* ids that may be chosen: the tokenizer's, not the padding rows */
+    bool threaded;      /* with a thread of its own; else a step runs inside wait */
+    bool enforce_eager; /* nothing is recorded */
+};
+
 struct oct_exec {
     struct oct_model *model; /* borrowed */
-    int32_t n_vocab;         /* ids that may be chosen: the tokenizer's, not the padding rows */
-    int32_t n_threads;
+    struct oct_exec_config config;
     struct oct_step step;   /* addresses of the device arrays */
     k_ptr block;            /* device memory that holds them all */
-    struct oct_batch batch; /* what the engine fills stands inside block: the CPU reads it there */
+    struct oct_batch batch; /* what the engine fills stands inside block where the device can be
+                               written to, else in `host` */
     bool launched;          /* a step is to be waited for */
+    int32_t max_num_seqs;
+
+    /* A device with memory of its own; all NULL or 0 on the CPU. */
+    char *host;           /* pinned: the first input_bytes of block, then the page tables */
+    uint64_t input_bytes; /* the small arrays that are copied whole */
+    float *logits;        /* for on_logits; made when it is first needed */
+    struct oct_exec_sampler {
+        char *host;          /* pinned: rows, lists, results */
+        k_ptr device;        /* the same */
+        uint64_t list_bytes; /* room for the lists of some rows, at least of any one */
+        uint64_t lists;      /* where they begin */
+        uint64_t out, top;   /* where the results are */
+        uint64_t total_bytes;
+    } sampler;
 
     bool has_thread; /* else a step runs inside wait */
     pthread_t thread;
@@ -39,13 +64,30 @@ struct oct_exec {
     const uint64_t *step_ids; /* borrowed: the request of each sequence of the batch */
 };
 
-/* threaded: with a thread of its own. n_threads: the CPU's in the forward pass. */
 OCT_CHECKED oct_status oct_exec_open(struct oct_model *m, const struct oct_plan *plan,
-                                     int32_t n_vocab, int32_t n_threads, bool threaded,
-                                     struct oct_exec **out);
+                                     const struct oct_exec_config *config, struct oct_exec **out);
 void oct_exec_close(struct oct_exec *x); /* NULL is fine */
 
 /* The runner behind which x stands; its close is oct_exec_close. */
 struct oct_runner oct_exec_runner(struct oct_exec *x);
+
+/* ---- sizes, for the memory plan; they are what the functions below allocate ---- */
+
+/* Bytes of the step's arrays, and of what the sampler keeps on a device with memory of its own. */
+uint64_t oct_exec_step_bytes(const struct oct_model_config *c, const struct oct_plan *p,
+                             int32_t n_groups);
+uint64_t oct_exec_sampler_bytes(const struct oct_model_config *c, const struct oct_plan *p);
+
+/* ---- between the three files ---- */
+
+OCT_CHECKED oct_status oct_exec_allocate(struct oct_exec *x, const struct oct_plan *plan);
+void oct_exec_release(struct oct_exec *x);
+OCT_CHECKED oct_status oct_exec_sampler_open(struct oct_exec *x, const struct oct_plan *plan);
+void oct_exec_sampler_close(struct oct_exec *x);
+/* Runs the step that the batch describes; its results are in the batch. */
+OCT_CHECKED oct_status oct_exec_step(struct oct_exec *x);
+/* Samples every complete request, logits being on the way; returns when the results are there.
+ * Overwrites the logits. */
+OCT_CHECKED oct_status oct_exec_sample(struct oct_exec *x);
 
 #endif

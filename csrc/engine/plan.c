@@ -2,6 +2,7 @@
 #include "engine/plan.h"
 
 #include "arch/kv_layout.h"
+#include "engine/exec.h"
 #include "engine/sched.h"
 #include "ops.h"
 
@@ -11,6 +12,8 @@
 enum {
     DEFAULT_SEQS = 16,
     DEFAULT_BATCHED_TOKENS = 512,
+    DEFAULT_GPU_SEQS = 256,
+    DEFAULT_GPU_BATCHED_TOKENS = 4096,
     MAX_SEQS = 1024,
     MAX_BATCHED_TOKENS = 65536,
     DEFAULT_WAITING = 65536,
@@ -46,12 +49,17 @@ static oct_status option(int32_t value, const char *name, int32_t fallback, int3
     return OCT_OK;
 }
 
-static oct_status pick_dtype(const struct oct_model_config *c, const char *name, int32_t *out)
+static oct_status pick_dtype(const struct oct_model_config *c, const char *name, bool gpu,
+                             int32_t *out)
 {
     if (!name || !strcmp(name, "auto")) {
-        *out = c->dtype == OCT_DTYPE_F32 ? K_F32 : K_BF16;
+        *out = c->dtype == OCT_DTYPE_F32 && !gpu ? K_F32 : K_BF16;
     } else if (!strcmp(name, "bfloat16") || !strcmp(name, "bf16")) {
         *out = K_BF16;
+    } else if (gpu && (!strcmp(name, "float32") || !strcmp(name, "f32"))) {
+        return OCT_FAIL(OCT_E_UNSUPPORTED,
+                        "the CUDA kernels compute in bfloat16; use --dtype auto, "
+                        "or --device cpu for float32");
     } else if (!strcmp(name, "float32") || !strcmp(name, "f32")) {
         *out = K_F32;
     } else {
@@ -89,37 +97,94 @@ static int32_t longest_in(const struct oct_kv_layout *kv, uint64_t n_pages, int3
     return tokens < most ? (int32_t)tokens : most;
 }
 
-/* Activations of one step (arch.h, oct_step), logits, rotary table and step arrays. */
+/* Arrays of one step, rotary table, and what the device's ops need. */
 static uint64_t workspace(const struct oct_model_config *c, const struct oct_plan *p,
-                          uint64_t n_groups)
+                          struct oct_device *dev, int32_t n_groups)
 {
-    const uint64_t width = (uint64_t)k_dtype_bytes(p->dtype);
-    const uint64_t rows = ((uint64_t)p->max_num_batched_tokens + K_GEMM_ROW_PAD - 1) /
-                          K_GEMM_ROW_PAD * K_GEMM_ROW_PAD;
-    const uint64_t out =
-        ((uint64_t)p->max_num_seqs + K_GEMM_ROW_PAD - 1) / K_GEMM_ROW_PAD * K_GEMM_ROW_PAD;
-    const uint64_t q = (uint64_t)c->n_heads * (uint64_t)c->head_dim;
-    const uint64_t qkv = q + 2 * (uint64_t)c->n_kv_heads * (uint64_t)c->head_dim;
-    return rows * width * (3 * (uint64_t)c->dim + qkv + q + 3 * (uint64_t)c->ff_dim) +
-           out * 4 * (uint64_t)c->vocab_size +
-           (uint64_t)p->max_model_len * 4 * (uint64_t)c->rope.rot_dim + 4 * (3 * rows + out) +
-           4 * n_groups * (uint64_t)p->max_num_seqs * (uint64_t)p->blocks_per_seq;
+    uint64_t n = oct_exec_step_bytes(c, p, n_groups) +
+                 (uint64_t)p->max_model_len * 4 * (uint64_t)c->rope.rot_dim;
+    if (!dev->host_memory) {
+        n += oct_exec_sampler_bytes(c, p) + oct_dev_work_bytes(dev, &p->limits);
+    }
+    return n;
 }
 
-/* How many pages, and with them the longest request. */
-static oct_status plan_pages(struct oct_plan *p, const struct oct_engine_options *o,
-                             const struct oct_kv_layout *kv, uint64_t memory_bytes)
+static struct k_limits limits(const struct oct_model_config *c, const struct oct_plan *p)
 {
-    /* Default pool: the longest request, and another one's tokens, whatever its windows, for all
-     * others; never over 40 % of memory. */
-    uint64_t budget = (uint64_t)o->kv_cache_bytes;
-    if (budget == 0) {
-        const uint64_t others =
-            p->max_num_seqs > 1 ? blocks_for(p->max_model_len) * (uint64_t)kv->n_groups : 0;
-        budget = (pages_for(kv, p->max_model_len) + others) * p->page_bytes;
-        const uint64_t most = memory_bytes ? memory_bytes / 10 * 4 : budget;
-        budget = budget > most ? most : budget;
+    const int32_t q = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim;
+    return (struct k_limits){
+        .max_rows = p->max_num_batched_tokens,
+        .max_seqs = p->max_num_seqs,
+        .max_keys = p->max_model_len,
+        .n_heads = c->n_heads,
+        .n_kv_heads = c->n_kv_heads,
+        .head_dim = c->head_dim,
+        .vocab = c->vocab_size,
+        .n_gemms = 5,
+        .gemms = {{q + 2 * kv, c->dim},
+                  {c->dim, q},
+                  {2 * c->ff_dim, c->dim},
+                  {c->dim, c->ff_dim},
+                  {c->vocab_size, c->dim}},
+    };
+}
+
+/* Weights as the device keeps them: matrices in its own layout, each block aligned. */
+static uint64_t weights(const struct oct_model_config *c, const struct oct_plan *p,
+                        struct oct_device *dev)
+{
+    enum { ALIGN = 256, VECTORS = 12 }; /* of a layer: norms and biases */
+    const uint64_t width = (uint64_t)k_dtype_bytes(p->dtype);
+    const uint64_t vocab = (uint64_t)c->vocab_size, dim = (uint64_t)c->dim;
+    if (dev->host_memory) {
+        return (layer_params(c) * (uint64_t)c->n_layers + 2 * vocab * dim + dim) * width;
     }
+    uint64_t layer = VECTORS * ALIGN + 4 * (2 * dim + 2 * (uint64_t)c->ff_dim) +
+                     4 * (uint64_t)p->limits.gemms[0].n + 2 * dim * width +
+                     2 * (uint64_t)c->head_dim * width;
+    for (int i = 0; i < 4; i++) {
+        layer +=
+            dev->table->matrix_bytes(dev, p->limits.gemms[i].n, p->limits.gemms[i].k, p->dtype);
+    }
+    return layer * (uint64_t)c->n_layers +
+           dev->table->matrix_bytes(dev, c->vocab_size, c->dim, p->dtype) + vocab * dim * width +
+           2 * ALIGN + dim * width;
+}
+
+/* The default pool on the CPU: the longest request, and another one's tokens, whatever its windows,
+ * for all others; never over 40 % of memory. */
+static uint64_t modest_pool(const struct oct_plan *p, const struct oct_kv_layout *kv,
+                            uint64_t memory_bytes)
+{
+    const uint64_t others =
+        p->max_num_seqs > 1 ? blocks_for(p->max_model_len) * (uint64_t)kv->n_groups : 0;
+    const uint64_t wish = (pages_for(kv, p->max_model_len) + others) * p->page_bytes;
+    const uint64_t most = memory_bytes ? memory_bytes / 10 * 4 : wish;
+    return wish < most ? wish : most;
+}
+
+/* The default pool on a device of its own: what weights and workspace leave of its share, up to
+ * what all requests could ever use. */
+static uint64_t rest_pool(const struct oct_plan *p, const struct oct_engine_options *o,
+                          const struct oct_kv_layout *kv, const struct oct_device *dev,
+                          uint64_t workspace_bytes)
+{
+    const double share = o->gpu_memory_utilization > 0 ? o->gpu_memory_utilization : 0.9;
+    const uint64_t ours = (uint64_t)((double)dev->memory_bytes * share);
+    const uint64_t room = ours < dev->free_bytes ? ours : dev->free_bytes;
+    const uint64_t taken = p->weight_bytes + workspace_bytes;
+    const uint64_t most =
+        pages_for(kv, p->max_model_len) * (uint64_t)p->max_num_seqs * p->page_bytes;
+    const uint64_t left = room > taken ? room - taken : 0;
+    return left < most ? left : most;
+}
+
+/* How many pages, and with them the longest request. default_bytes: where kv_cache_bytes says
+ * nothing. */
+static oct_status plan_pages(struct oct_plan *p, const struct oct_engine_options *o,
+                             const struct oct_kv_layout *kv, uint64_t default_bytes)
+{
+    const uint64_t budget = o->kv_cache_bytes ? (uint64_t)o->kv_cache_bytes : default_bytes;
     uint64_t pages = budget / p->page_bytes;
     pages = pages > INT32_MAX / 2 ? INT32_MAX / 2 : pages;
     const int32_t fits = longest_in(kv, pages, p->max_model_len);
@@ -143,48 +208,101 @@ static oct_status plan_pages(struct oct_plan *p, const struct oct_engine_options
     return OCT_OK;
 }
 
-oct_status oct_plan_make(const struct oct_model_config *c, const struct oct_engine_options *o,
-                         uint64_t memory_bytes, struct oct_plan *out)
+/* What the options say outright. */
+static oct_status plan_options(const struct oct_model_config *c, const struct oct_engine_options *o,
+                               const struct oct_device *dev, struct oct_plan *p)
 {
-    struct oct_plan p = {0};
-    OCT_TRY(pick_dtype(c, o->dtype, &p.dtype));
-    OCT_TRY(option(o->max_num_seqs, "max_num_seqs", DEFAULT_SEQS, 1, MAX_SEQS, &p.max_num_seqs));
-    OCT_TRY(option(o->max_num_batched_tokens, "max_num_batched_tokens", DEFAULT_BATCHED_TOKENS, 1,
-                   MAX_BATCHED_TOKENS, &p.max_num_batched_tokens));
-    if (p.max_num_batched_tokens < p.max_num_seqs) {
-        p.max_num_seqs = p.max_num_batched_tokens; /* each running request has a row in each step */
+    const bool gpu = !dev->host_memory;
+    OCT_TRY(pick_dtype(c, o->dtype, gpu, &p->dtype));
+    OCT_TRY(option(o->max_num_seqs, "max_num_seqs", gpu ? DEFAULT_GPU_SEQS : DEFAULT_SEQS, 1,
+                   MAX_SEQS, &p->max_num_seqs));
+    OCT_TRY(option(o->max_num_batched_tokens, "max_num_batched_tokens",
+                   gpu ? DEFAULT_GPU_BATCHED_TOKENS : DEFAULT_BATCHED_TOKENS, 1, MAX_BATCHED_TOKENS,
+                   &p->max_num_batched_tokens));
+    if (p->max_num_batched_tokens < p->max_num_seqs) {
+        p->max_num_seqs =
+            p->max_num_batched_tokens; /* each running request has a row in each step */
     }
     if (c->max_positions < MIN_MODEL_LEN) {
         return OCT_FAIL(OCT_E_FORMAT, "the model's context is %d tokens; at least %d are needed",
                         c->max_positions, MIN_MODEL_LEN);
     }
     OCT_TRY(option(o->max_model_len, "max_model_len", c->max_positions, MIN_MODEL_LEN,
-                   c->max_positions, &p.max_model_len));
-    OCT_TRY(option(o->max_waiting, "max_waiting", DEFAULT_WAITING, 1, MAX_WAITING, &p.max_waiting));
+                   c->max_positions, &p->max_model_len));
+    OCT_TRY(
+        option(o->max_waiting, "max_waiting", DEFAULT_WAITING, 1, MAX_WAITING, &p->max_waiting));
     if (o->kv_cache_bytes < 0) {
         return OCT_FAIL(OCT_E_ARG, "kv_cache_bytes is %" PRId64 "; it must not be negative",
                         o->kv_cache_bytes);
     }
+    if (!(o->gpu_memory_utilization >= 0 && o->gpu_memory_utilization <= 1)) {
+        return OCT_FAIL(OCT_E_ARG, "gpu_memory_utilization is %g; it must be above 0 and at most 1",
+                        o->gpu_memory_utilization);
+    }
+    if (o->kv_cache_dtype && strcmp(o->kv_cache_dtype, "auto") != 0 &&
+        strcmp(o->kv_cache_dtype, p->dtype == K_F32 ? "float32" : "bfloat16") != 0) {
+        return OCT_FAIL(OCT_E_ARG,
+                        "kv_cache_dtype is \"%.32s\"; this version keeps the KV cache in the "
+                        "model's dtype: auto, or %s",
+                        o->kv_cache_dtype, p->dtype == K_F32 ? "float32" : "bfloat16");
+    }
+    return OCT_OK;
+}
+
+/* The kernels' own limits. */
+static oct_status check_device(const struct oct_model_config *c, const struct oct_device *dev)
+{
+    if (dev->host_memory) {
+        return OCT_OK;
+    }
+    if (c->dim % K_ROW_ALIGN || c->ff_dim % K_ROW_ALIGN || c->head_dim > 256) {
+        return OCT_FAIL(OCT_E_UNSUPPORTED,
+                        "the CUDA kernels need a width and a feed-forward width that are multiples "
+                        "of %d and heads of at most 256; this model has %d, %d and %d; use "
+                        "--device cpu",
+                        (int)K_ROW_ALIGN, c->dim, c->ff_dim, c->head_dim);
+    }
+    return OCT_OK;
+}
+
+oct_status oct_plan_make(const struct oct_model_config *c, const struct oct_engine_options *o,
+                         struct oct_device *dev, bool bounded, struct oct_plan *out)
+{
+    struct oct_device host = {.host_memory = true};
+    struct oct_plan p = {0};
+    dev = dev ? dev : &host;
+    const uint64_t memory_bytes = bounded ? dev->memory_bytes : 0;
+    OCT_TRY(check_device(c, dev));
+    OCT_TRY(plan_options(c, o, dev, &p));
 
     const uint64_t width = (uint64_t)k_dtype_bytes(p.dtype);
     const uint64_t ends = (uint64_t)c->vocab_size * (uint64_t)c->dim;
-    const uint64_t layers = layer_params(c) * (uint64_t)c->n_layers;
-    p.n_params = layers + ends * (c->tied ? 1 : 2) + (uint64_t)c->dim;
-    p.weight_bytes = (layers + 2 * ends + (uint64_t)c->dim) * width;
+    p.n_params =
+        layer_params(c) * (uint64_t)c->n_layers + ends * (c->tied ? 1 : 2) + (uint64_t)c->dim;
     struct oct_kv_layout kv;
     OCT_TRY(oct_kv_layout_make(c, &kv));
     p.page_bytes = (uint64_t)kv.page_elems * width;
     p.kv_bytes_per_token = p.page_bytes * (uint64_t)kv.n_groups / K_PAGE_TOKENS;
-    OCT_TRY(plan_pages(&p, o, &kv, memory_bytes));
-    p.workspace_bytes = workspace(c, &p, (uint64_t)kv.n_groups);
+    p.blocks_per_seq = (int32_t)blocks_for(p.max_model_len);
+    p.limits = limits(c, &p);
+    p.weight_bytes = weights(c, &p, dev);
+    const uint64_t pool = dev->host_memory || !bounded
+                              ? modest_pool(&p, &kv, memory_bytes)
+                              : rest_pool(&p, o, &kv, dev, workspace(c, &p, dev, kv.n_groups));
+    OCT_TRY(plan_pages(&p, o, &kv, pool));
+    p.limits = limits(c, &p); /* the context may have become shorter */
+    p.workspace_bytes = workspace(c, &p, dev, kv.n_groups);
     p.total_bytes = p.weight_bytes + p.kv_cache_bytes + p.workspace_bytes;
-    if (memory_bytes && p.total_bytes > memory_bytes) {
+    const uint64_t has =
+        bounded && !dev->host_memory && dev->free_bytes ? dev->free_bytes : memory_bytes;
+    if (has && p.total_bytes > has) {
         return OCT_FAIL(OCT_E_MEM,
                         "the model needs %" PRIu64 " MiB (weights %" PRIu64 ", KV cache %" PRIu64
-                        ", workspace %" PRIu64 "); this machine has %" PRIu64
+                        ", workspace %" PRIu64 "); this %s has %" PRIu64
                         "; use a smaller model, --kv-cache-bytes or --max-model-len",
                         p.total_bytes >> 20, p.weight_bytes >> 20, p.kv_cache_bytes >> 20,
-                        p.workspace_bytes >> 20, memory_bytes >> 20);
+                        p.workspace_bytes >> 20, dev->host_memory ? "machine" : "device",
+                        has >> 20);
     }
     *out = p;
     return OCT_OK;

@@ -5,6 +5,7 @@
 #ifndef OCT_ENGINE_PLAN_H
 #define OCT_ENGINE_PLAN_H
 
+#include "device/device.h"
 #include "model/config.h"
 
 struct oct_plan {
@@ -17,14 +18,15 @@ struct oct_plan {
     uint64_t weight_bytes;  /* as the backend keeps them, embedding and head apart */
     uint64_t kv_bytes_per_token; /* while it is in every layer's window */
     uint64_t page_bytes, kv_cache_bytes;
-    uint64_t workspace_bytes; /* activations, logits, rotary table, step arrays */
+    uint64_t workspace_bytes; /* activations, logits, rotary table, step arrays, the ops' own */
     uint64_t total_bytes;
+    struct k_limits limits; /* what the ops of the device must be ready for */
 };
 
-/* memory_bytes: what the device has; 0: unknown. OCT_E_ARG for an option out of range,
- * OCT_E_MEM ("needs X, has Y") if it does not fit. */
+/* OCT_E_ARG for an option out of range, OCT_E_MEM ("needs X, has Y") if it does not fit. dev NULL:
+ * the CPU, whatever its memory. bounded: false: as if the device had memory without end. */
 OCT_CHECKED oct_status oct_plan_make(const struct oct_model_config *c,
-                                     const struct oct_engine_options *o, uint64_t memory_bytes,
-                                     struct oct_plan *out);
+                                     const struct oct_engine_options *o, struct oct_device *dev,
+                                     bool bounded, struct oct_plan *out);
 
 #endif

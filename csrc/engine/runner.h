@@ -18,6 +18,7 @@ struct oct_batch {
     int32_t *page_table;  /* [n_groups, max_num_seqs, table_stride]; -1: not needed, never read */
     int64_t group_stride; /* entries between groups */
     int32_t *out_rows;    /* [n_out] */
+    struct k_seq *seqs;   /* [n_seqs], the runner's own: it finds out which rows are whose */
     struct k_sample_row *rows; /* [n_sample] */
     struct k_sample_out *out;  /* [n_sample], results */
     struct k_sample_top *top;  /* [n_sample, K_SAMPLE_MAX_TOP], results */

@@ -10,8 +10,6 @@
 enum {
     MAX_STOPS = 16,
     MAX_STOP_BYTES = 256,
-    MAX_STOP_TOKENS = 64,
-    MAX_BIAS = 1024,
 };
 
 /* ---- checks ---- */
@@ -76,7 +74,7 @@ static oct_status check_numbers(struct oct_sampler *o, const struct oct_sampling
 
 static oct_status copy_bias(struct oct_sampler *o, const struct oct_sampling *s, int32_t n_vocab)
 {
-    OCT_TRY(integer("the length of logit_bias", (int64_t)s->n_logit_bias, 0, MAX_BIAS));
+    OCT_TRY(integer("the length of logit_bias", (int64_t)s->n_logit_bias, 0, OCT_SAMPLER_MAX_BIAS));
     if (s->n_logit_bias == 0) {
         return OCT_OK;
     }
@@ -136,8 +134,8 @@ static bool listed(const int32_t *list, int32_t n, int32_t token)
 static oct_status copy_stop_tokens(struct oct_sampler *o, const struct oct_sampling *s,
                                    const struct oct_vocab *v, int32_t n_vocab)
 {
-    OCT_TRY(
-        integer("the length of stop_token_ids", (int64_t)s->n_stop_token_ids, 0, MAX_STOP_TOKENS));
+    OCT_TRY(integer("the length of stop_token_ids", (int64_t)s->n_stop_token_ids, 0,
+                    OCT_SAMPLER_MAX_STOP_TOKENS));
     const size_t n = s->n_stop_token_ids + (size_t)v->n_stop_tokens;
     if (n == 0) {
         return OCT_OK;

@@ -9,6 +9,8 @@
 #include "model/vocab.h"
 #include "ops.h"
 
+enum { OCT_SAMPLER_MAX_STOP_TOKENS = 64, OCT_SAMPLER_MAX_BIAS = 1024 }; /* of a request */
+
 struct oct_sampler {
     struct k_sample_row row; /* what does not change; step, lists and banned are set per step */
     struct k_sample_count *counts; /* owned; NULL unless a penalty is set */

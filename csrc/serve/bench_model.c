@@ -251,7 +251,7 @@ static oct_status size_cache(const char *path, struct oct_engine_options *o)
     OCT_TRY_GOTO(oct_config_load(source, &config), st, done);
     o->max_model_len =
         config.max_positions < o->max_model_len ? config.max_positions : o->max_model_len;
-    OCT_TRY_GOTO(oct_plan_make(&config, o, 0, &plan), st, done);
+    OCT_TRY_GOTO(oct_plan_make(&config, o, NULL, false, &plan), st, done);
     o->kv_cache_bytes = (int64_t)((uint64_t)plan.kv_bytes_per_token * K_PAGE_TOKENS *
                                   (uint64_t)plan.blocks_per_seq * MAX_BATCH);
 done:

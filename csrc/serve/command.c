@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/command.h"
 
+#include "engine/pick_device.h"
 #include "serve/help.h"
 #include "serve/sandbox.h"
 #include "serve/terminal.h"
@@ -124,6 +125,13 @@ void oct_command_sandbox(const struct oct_params *p, const char *model_path)
     if (!oct_param_bool(p, OCT_P_SANDBOX)) {
         if (verbose) {
             oct_note("octavo: sandbox: off");
+        }
+        return;
+    }
+    if (oct_device_wants_cuda(oct_param_str(p, OCT_P_DEVICE, "cpu"))) {
+        /* The driver opens device files and maps memory as long as it lives. */
+        if (verbose) {
+            oct_note("octavo: sandbox: off, because a CUDA driver cannot live in it");
         }
         return;
     }

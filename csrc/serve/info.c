@@ -5,10 +5,11 @@
 
 #include "serve/format.h"
 #include "serve/model_files.h"
+#include "serve/open_engine.h"
 #include "serve/terminal.h"
 
 #include "arch/arch.h"
-#include "cpu/cpu.h"
+#include "engine/pick_device.h"
 #include "engine/plan.h"
 
 #include <inttypes.h>
@@ -27,7 +28,9 @@ struct info {
     struct dtype_use all;
     uint64_t file_bytes;
     struct oct_plan plan;
-    uint64_t memory_bytes;  /* of this machine; 0: unknown */
+    char device[128];       /* what computes */
+    uint64_t memory_bytes;  /* of it; 0: unknown */
+    uint64_t free_bytes;    /* of a CUDA device, now */
     char does_not_fit[512]; /* empty if it does */
 };
 
@@ -38,24 +41,21 @@ static const char *const rope_names[] = {[OCT_ROPE_DEFAULT] = "default",
 
 static oct_status make_plan(const struct oct_params *p, struct info *i)
 {
-    struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
-    o.dtype = oct_param_str(p, OCT_P_DTYPE, NULL);
-    o.max_model_len = (int32_t)oct_param_int(p, OCT_P_MAX_MODEL_LEN, 0);
-    o.max_num_seqs = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_SEQS, 1);
-    o.max_num_batched_tokens = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_BATCHED_TOKENS, 0);
-    o.kv_cache_bytes = oct_param_int(p, OCT_P_KV_CACHE_BYTES, 0);
-
+    struct oct_engine_options o = oct_command_options(p, i->path);
     struct oct_device *device;
-    OCT_TRY(oct_cpu_open(1, &device));
+    OCT_TRY(oct_device_pick(o.device, 1, &device));
+    o.max_num_seqs = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_SEQS, device->host_memory ? 1 : 0);
     i->memory_bytes = device->memory_bytes;
-    oct_dev_close(device);
-    const oct_status st = oct_plan_make(&i->files.config, &o, i->memory_bytes, &i->plan);
-    if (st != OCT_E_MEM) {
-        return st;
+    i->free_bytes = device->host_memory ? 0 : device->free_bytes;
+    (void)snprintf(i->device, sizeof i->device, "%s",
+                   device->host_memory ? "the CPU" : device->about);
+    oct_status st = oct_plan_make(&i->files.config, &o, device, true, &i->plan);
+    if (st == OCT_E_MEM) { /* too large for this device: worth knowing, and by how much */
+        (void)snprintf(i->does_not_fit, sizeof i->does_not_fit, "%s", oct_last_error());
+        st = oct_plan_make(&i->files.config, &o, device, false, &i->plan);
     }
-    /* Too large for this machine: worth knowing, and by how much. */
-    (void)snprintf(i->does_not_fit, sizeof i->does_not_fit, "%s", oct_last_error());
-    return oct_plan_make(&i->files.config, &o, 0, &i->plan);
+    oct_dev_close(device);
+    return st;
 }
 
 static oct_status gather(const struct oct_params *p, const char *path, struct info *out)
@@ -239,7 +239,7 @@ static oct_status append_plan(struct oct_buf *b, const struct info *i)
 {
     const struct oct_plan *p = &i->plan;
     char size[OCT_FORMAT_BYTES], each[OCT_FORMAT_BYTES], n[OCT_FORMAT_BYTES];
-    OCT_TRY(oct_buf_printf(b, "\nmemory on the CPU in %s, %d request%s of up to %s tokens\n",
+    OCT_TRY(oct_buf_printf(b, "\nmemory on %s in %s, %d request%s of up to %s tokens\n", i->device,
                            plan_dtype(p), p->max_num_seqs, p->max_num_seqs == 1 ? "" : "s",
                            oct_format_exact(n, (uint64_t)p->max_model_len)));
     ROW("  weights", "%s", oct_format_size(size, p->weight_bytes));
@@ -250,6 +250,9 @@ static oct_status append_plan(struct oct_buf *b, const struct info *i)
     OCT_TRY(oct_buf_printf(b, "%-16s%s", "  total", oct_format_size(size, p->total_bytes)));
     if (i->memory_bytes) {
         OCT_TRY(oct_buf_printf(b, " of %s", oct_format_size(size, i->memory_bytes)));
+    }
+    if (i->free_bytes) {
+        OCT_TRY(oct_buf_printf(b, ", %s of them free", oct_format_size(size, i->free_bytes)));
     }
     return *i->does_not_fit ? oct_buf_printf(b, "\ndoes not fit: %s\n", i->does_not_fit)
                             : oct_buf_append(b, "\n", 1);
@@ -377,7 +380,8 @@ static json_t *plan_json(const struct info *i)
     const struct oct_model_config *c = &i->files.config;
     const struct oct_plan *p = &i->plan;
     return json_pack(
-        "{s:{s:o, s:o, s:o, s:i, s:o}, s:{s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}}",
+        "{s:{s:o, s:o, s:o, s:i, s:o}, s:{s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b, "
+        "s:s}}",
         "recommended", "temperature", number_or_null(c->temperature), "top_p",
         number_or_null(c->top_p), "min_p", number_or_null(c->min_p), "top_k", c->top_k,
         "repetition_penalty", number_or_null(c->repetition_penalty), "memory_plan", "dtype",
@@ -386,7 +390,7 @@ static json_t *plan_json(const struct info *i)
         (json_int_t)p->weight_bytes, "kv_bytes_per_token", (json_int_t)p->kv_bytes_per_token,
         "kv_cache_bytes", (json_int_t)p->kv_cache_bytes, "workspace_bytes",
         (json_int_t)p->workspace_bytes, "total_bytes", (json_int_t)p->total_bytes, "machine_bytes",
-        (json_int_t)i->memory_bytes, "fits", *i->does_not_fit == '\0');
+        (json_int_t)i->memory_bytes, "fits", *i->does_not_fit == '\0', "device", i->device);
 }
 
 static oct_status print_json(struct oct_output *out, const struct info *i)

@@ -13,6 +13,10 @@ struct oct_engine_options oct_command_options(const struct oct_params *p, const 
     o.max_model_len = (int32_t)oct_param_int(p, OCT_P_MAX_MODEL_LEN, 0);
     o.max_num_batched_tokens = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_BATCHED_TOKENS, 0);
     o.kv_cache_bytes = oct_param_int(p, OCT_P_KV_CACHE_BYTES, 0);
+    o.kv_cache_dtype = oct_param_str(p, OCT_P_KV_CACHE_DTYPE, NULL);
+    o.device = oct_param_str(p, OCT_P_DEVICE, NULL);
+    o.gpu_memory_utilization = oct_param_float(p, OCT_P_GPU_MEMORY_UTILIZATION, 0);
+    o.enforce_eager = oct_param_bool(p, OCT_P_ENFORCE_EAGER);
     return o;
 }
 

@@ -9,8 +9,8 @@
 
 #include "octavo.h"
 
-/* The options that --dtype, --threads, --max-model-len, --max-num-batched-tokens and
- * --kv-cache-bytes give. */
+/* The options that --dtype, --threads, --device, --max-model-len and the other knobs of the model's
+ * group give. */
 struct oct_engine_options oct_command_options(const struct oct_params *p, const char *model_path);
 
 /* Opens it and shows how far loading is. Ctrl-C gives up, where oct_interrupt_install was called.

@@ -149,10 +149,10 @@ static void tell_engine(const oct_engine *e)
     char n[OCT_FORMAT_BYTES], w[OCT_FORMAT_BYTES], kv[OCT_FORMAT_BYTES], ws[OCT_FORMAT_BYTES];
     oct_engine_get_info(e, &i);
     oct_note("octavo: %s, %s parameters, %s; weights %s, KV cache %s, workspace %s; up to %d "
-             "tokens; %d threads",
+             "tokens; %s, %d threads",
              i.architecture, oct_format_count(n, i.n_params), i.dtype,
              oct_format_size(w, i.weight_bytes), oct_format_size(kv, i.kv_cache_bytes),
-             oct_format_size(ws, i.workspace_bytes), i.max_model_len, i.n_threads);
+             oct_format_size(ws, i.workspace_bytes), i.max_model_len, i.device, i.n_threads);
 }
 
 static int64_t load_time_us(const oct_engine *e)

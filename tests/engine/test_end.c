@@ -149,8 +149,8 @@ Test(end, structs_of_older_and_newer_callers, .timeout = 60)
 Test(end, options_out_of_range_are_refused_by_name, .timeout = 60)
 {
     struct oct_engine_options o[8];
-    static const char *const word[] = {"max_waiting", "max_waiting", "prefix_cache", "manual",
-                                       "reserved",    "n_threads",   "model path",   "INIT"};
+    static const char *const word[] = {"max_waiting",   "max_waiting", "prefix_cache", "manual",
+                                       "enforce_eager", "n_threads",   "model path",   "INIT"};
     for (int i = 0; i < 8; i++) {
         o[i] = (struct oct_engine_options)OCT_ENGINE_OPTIONS_INIT;
         o[i].model_path = "no-such-model";
@@ -159,7 +159,7 @@ Test(end, options_out_of_range_are_refused_by_name, .timeout = 60)
     o[1].max_waiting = (1 << 20) + 1;
     o[2].prefix_cache = 3;
     o[3].manual = 2;
-    o[4].reserved = 1;
+    o[4].enforce_eager = 2;
     o[5].n_threads = -1;
     o[6].model_path = "";
     o[7].size = 16;
@@ -179,7 +179,7 @@ Test(end, options_out_of_range_are_refused_by_name, .timeout = 60)
                                        .max_positions = 256};
     for (int i = 0; i < 2; i++) {
         struct oct_plan plan;
-        cr_assert_eq(oct_plan_make(&c, &o[i], 0, &plan), OCT_E_ARG, "row %d", i);
+        cr_assert_eq(oct_plan_make(&c, &o[i], NULL, false, &plan), OCT_E_ARG, "row %d", i);
         cr_assert_not_null(strstr(oct_last_error(), word[i]), "row %d: %s", i, oct_last_error());
     }
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/run.h"
 
+#include "support/device.h"
+
 #include "base/rng.h"
 
 #include <criterion/criterion.h>
@@ -40,6 +42,7 @@ oct_engine *run_open_tiny(const struct oct_tiny *t, const struct oct_engine_opti
     oct_tiny_write_hf(t, dir);
     o.model_path = dir;
     o.manual = 1;
+    o.device = o.device ? o.device : OCT_TEST_DEVICE;
     const oct_status st = oct_engine_open(&o, &e);
     run_remove_dir(dir);
     cr_assert_eq(st, OCT_OK, "open: %s: %s", oct_status_text(st), oct_last_error());
