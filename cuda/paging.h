@@ -28,20 +28,20 @@ struct k_paging {
 K_STATIC_ASSERT(sizeof(struct k_paging) == 48, "same layout in C and CUDA");
 
 /* Elements from one token of a tile to the next. */
-static inline int64_t k_kv_row(const struct k_paging *p)
+K_INLINE int64_t k_kv_row(const struct k_paging *p)
 {
     return k_row_stride(p->head_dim);
 }
 
 /* Elements from the pool's start to the K tile [S, D8] of `head` in `page`; the V tile lies
  * k_kv_v_offset() further on. 64-bit: pools pass 2^31 elements. */
-static inline int64_t k_kv_tile(const struct k_paging *p, int32_t page, int32_t head)
+K_INLINE int64_t k_kv_tile(const struct k_paging *p, int32_t page, int32_t head)
 {
     return (int64_t)page * p->page_stride + p->layer_offset +
            (int64_t)head * K_PAGE_TOKENS * k_kv_row(p);
 }
 
-static inline int64_t k_kv_v_offset(const struct k_paging *p)
+K_INLINE int64_t k_kv_v_offset(const struct k_paging *p)
 {
     return (int64_t)p->n_kv_heads * K_PAGE_TOKENS * k_kv_row(p);
 }

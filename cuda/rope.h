@@ -35,6 +35,11 @@ struct k_rope_kv_args {
     float eps;
     int32_t pad_;
 };
+/* Heads can be moved 16 bytes at a time, and pairs lie in whole such pieces. */
+K_INLINE int k_rope_is_wide(int32_t head_dim, int32_t rot_dim)
+{
+    return head_dim % 8 == 0 && rot_dim % 16 == 0;
+}
 K_STATIC_ASSERT(sizeof(struct k_rope_kv_args) == 128, "same layout in C and CUDA");
 
 #endif

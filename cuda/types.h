@@ -16,6 +16,13 @@
 #define K_STATIC_ASSERT(cond, text) _Static_assert(cond, text)
 #endif
 
+/* Small functions for both sides. */
+#ifdef __CUDACC__
+#define K_INLINE static inline __host__ __device__
+#else
+#define K_INLINE static inline
+#endif
+
 /* An address in the memory of the device that runs the op: a device address for CUDA, a host
  * pointer for the CPU backend. 0: absent. */
 typedef uint64_t k_ptr;
@@ -26,7 +33,7 @@ enum k_dtype {
     K_F32 = 2,  /* 4 bytes */
 };
 
-static inline int64_t k_dtype_bytes(int32_t dtype)
+K_INLINE int64_t k_dtype_bytes(int32_t dtype)
 {
     return dtype == K_BF16 ? 2 : 4;
 }
@@ -35,7 +42,7 @@ static inline int64_t k_dtype_bytes(int32_t dtype)
  * 16-byte loads are aligned whatever the shape. What lies between is never read. */
 enum { K_ROW_ALIGN = 8 };
 
-static inline int64_t k_row_stride(int64_t n)
+K_INLINE int64_t k_row_stride(int64_t n)
 {
     return (n + K_ROW_ALIGN - 1) / K_ROW_ALIGN * K_ROW_ALIGN;
 }
