@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "check.h"
 #include "exec.h"
@@ -211,18 +212,28 @@ static double macs_of(const struct row *r)
     }
 }
 
+// Of the process: other work on the machine takes turns, not time.
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 // Best time of launches of about half a second in all.
 static double best_time(const struct vg_launch *l, double *ops)
 {
     double best = 1e9, total = 0;
     for (int i = 0; i < 100 && (total < 0.5 || i < 3); i++) {
         struct vg_launch_stats st = {0};
+        double begin = cpu_seconds();
         if (vg_launch_run(l, &st) != VG_OK) {
             fail(l->kernel->name, st.err);
         }
         *ops = (double)st.thread_ops;
-        total += st.seconds;
-        best = st.seconds < best ? st.seconds : best;
+        double s = cpu_seconds() - begin;
+        total += s;
+        best = s < best ? s : best;
     }
     return best;
 }

@@ -27,6 +27,12 @@ static uint64_t first_bad(const uint8_t *s, uint64_t n, uint8_t want, uint8_t ba
             break;
         }
     }
+    for (; i + 16 <= n; i += 16) {
+        pair bad = *(const pair *)(const void *)(s + i) ^ good;
+        if ((bad[0] | bad[1]) & care) {
+            break;
+        }
+    }
     for (; i < n; i++) {
         if ((s[i] & (want | ban)) != want) {
             return i;
@@ -276,6 +282,28 @@ static inline bool lines_fine(uint8_t *s, const uint64_t off[32], uint8_t want, 
     return true;
 }
 
+bool vg_chunks_fine(const struct vg_cta *cta, const uint32_t *off, unsigned n)
+{
+    const struct vg_chk_cta *t = cta->chk;
+    const bool bounds = cta->grid->chk->bounds;
+    uint8_t want = VG_SH_ADDR, ban = 0;
+    if (bounds) {
+        masks(VG_LOAD, &want, &ban);
+    }
+    const line good = (line){0} + want;
+    line bad = {0};
+    for (unsigned i = 0; i < n; i++) {
+        if (off[i] >= (t->smem_bytes & ~15u)) {
+            return false;
+        }
+        bad |= *(const line *)(const void *)(t->shadow + off[i]) ^ good;
+    }
+    bad &= (uint8_t)(want | ban);
+    uint64_t two[2];
+    memcpy(two, &bad, 16);
+    return !(two[0] | two[1]);
+}
+
 static bool shared_lines_fine(const struct vg_chk_cta *t, const uint32_t off[32], uint8_t want,
                               uint8_t ban, bool write)
 {
@@ -513,23 +541,22 @@ bool vg_range_global(struct vg_warp *w, int lane, uint64_t addr, uint64_t bytes,
     if (l->hidden && !in_reach(w, lane, addr, (unsigned)bytes, kind)) {
         return false;
     }
-    uint8_t *s = a->shadow + (addr - a->base);
-    uint64_t i = first_bad(s, bytes, VG_SH_ADDR, 0);
-    if (i < bytes) {
-        char text[256];
-        vg_mem_describe(addr + i, text, sizeof(text));
-        VG_FIND(w, lane, vg_mem_was_freed(addr + i) ? VG_USE_AFTER_FREE : VG_OUT_OF_BOUNDS,
-                "%s of %llu bytes at 0x%llx: byte %llu is %s", what, (unsigned long long)bytes,
-                (unsigned long long)addr, (unsigned long long)i, text);
-        return false;
-    }
+    uint8_t *s = a->shadow + (addr - a->base), want = VG_SH_ADDR, ban = 0;
     if (w->cta->grid->chk->bounds) {
-        uint8_t want, ban;
         masks(kind, &want, &ban);
-        i = first_bad(s, bytes, want, ban);
+    }
+    const uint64_t first = first_bad(s, bytes, want, ban);
+    if (first < bytes) {
+        uint64_t i = first_bad(s, bytes, VG_SH_ADDR, 0);
         if (i < bytes) {
-            judge(w, lane, s + i, 1, addr + i, what, kind);
+            char text[256];
+            vg_mem_describe(addr + i, text, sizeof(text));
+            VG_FIND(w, lane, vg_mem_was_freed(addr + i) ? VG_USE_AFTER_FREE : VG_OUT_OF_BOUNDS,
+                    "%s of %llu bytes at 0x%llx: byte %llu is %s", what, (unsigned long long)bytes,
+                    (unsigned long long)addr, (unsigned long long)i, text);
+            return false;
         }
+        judge(w, lane, s + first, 1, addr + first, what, kind);
     }
     if (l->foot) {
         vg_foot_span(w, lane, addr, bytes, kind);
@@ -546,19 +573,19 @@ bool vg_range_shared(struct vg_warp *w, int lane, struct vg_cta *t, uint32_t off
         bad_shared(w, lane, c, off, bytes, what);
         return false;
     }
-    if (first_bad(c->shadow + off, bytes, VG_SH_ADDR, 0) < bytes) {
-        bad_shared(w, lane, c, off, bytes, what);
-        return false;
-    }
+    uint8_t want = VG_SH_ADDR, ban = 0;
     if (w->cta->grid->chk->bounds) {
-        uint8_t want, ban;
         masks(kind, &want, &ban);
-        uint64_t i = first_bad(c->shadow + off, bytes, want, ban);
-        if (i < bytes) {
-            char text[64];
-            snprintf(text, sizeof(text), "%s, shared memory offset", what);
-            judge(w, lane, c->shadow + off + i, 1, off + i, text, kind);
+    }
+    uint64_t i = first_bad(c->shadow + off, bytes, want, ban);
+    if (i < bytes) {
+        if (first_bad(c->shadow + off, bytes, VG_SH_ADDR, 0) < bytes) {
+            bad_shared(w, lane, c, off, bytes, what);
+            return false;
         }
+        char text[64];
+        snprintf(text, sizeof(text), "%s, shared memory offset", what);
+        judge(w, lane, c->shadow + off + i, 1, off + i, text, kind);
     }
     return true;
 }

@@ -166,6 +166,8 @@ bool vg_range_global(struct vg_warp *w, int lane, uint64_t addr, uint64_t bytes,
                      const char *what);
 bool vg_range_shared(struct vg_warp *w, int lane, struct vg_cta *t, uint32_t off, uint32_t bytes,
                      bool write, const char *what);
+// n chunks of 16 bytes may be read: quick, and reports nothing; false: ask vg_range_shared.
+bool vg_chunks_fine(const struct vg_cta *cta, const uint32_t *off, unsigned n);
 uint8_t *vg_shadow_global(uint64_t addr);                   // NULL: no arena
 void vg_shadow_pending(uint8_t *s, uint32_t bytes);         // sets PENDING
 void vg_shadow_delivered(uint8_t *s, uint32_t bytes);       // clears PENDING, sets INIT

@@ -211,9 +211,14 @@ static bool check_operand(struct vg_warp *w, struct entry *e, uint64_t desc, boo
 {
     const struct wgmma *x = e->x;
     uint32_t *c = e->chunk + e->n_chunk;
-    unsigned m = merge(c, list_chunks(desc, mn_major, row0, n, x->k, 32, c));
+    unsigned m = list_chunks(desc, mn_major, row0, n, x->k, 32, c);
+    const bool fine = vg_chunks_fine(w->cta, c, m);
     const struct vg_chk_grid *g = w->cta->grid->chk;
-    for (unsigned i = 0; i < m; i++) {
+    if (fine && !g->bounds && !g->race) {
+        return true;
+    }
+    m = merge(c, m);
+    for (unsigned i = 0; i < m && !fine; i++) {
         uint32_t off = c[i] >> 8, bytes = (c[i] & 0xFF) * 16;
         if (!vg_range_shared(w, -1, w->cta, off, bytes, false, which)) {
             return false;
