@@ -311,6 +311,7 @@ struct vg_op *vg_op_ref(struct vg_op *op);
 void vg_op_unref(struct vg_op *op);
 uint32_t vg_timeline_new(void);
 void vg_timeline_give_back(uint32_t t);
+uint64_t vg_host_knowledge(void);         // grows with every vg_host_saw that was news
 void vg_host_saw(const struct vg_op *op); // what the host submits from now on is ordered after op
 
 // Runs pending operations until `op` is done. The lock is let go meanwhile.

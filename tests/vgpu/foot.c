@@ -18,8 +18,8 @@ enum {
 };
 
 struct chunk {
-    uint64_t key; // address >> CHUNK_SHIFT
-    struct chunk *next;
+    uint64_t key;                    // address >> CHUNK_SHIFT
+    struct chunk *next, *older;      // of the same head; of all
     uint64_t *plane[VG_FOOT_PLANES]; // [CHUNK_WORDS], NULL: nothing
 };
 
@@ -29,7 +29,7 @@ struct range {
 };
 
 struct vg_foot {
-    struct chunk *head[N_HEADS]; // pushed to without a lock
+    struct chunk *head[N_HEADS], *newest; // pushed to without a lock
     struct range range[MAX_RANGES];
     unsigned n_ranges;
 };
@@ -54,15 +54,13 @@ struct vg_foot *vg_foot_new(void)
 
 void vg_foot_free(struct vg_foot *f)
 {
-    for (unsigned h = 0; f && h < N_HEADS; h++) {
-        while (f->head[h]) {
-            struct chunk *c = f->head[h];
-            f->head[h] = c->next;
-            for (int p = 0; p < VG_FOOT_PLANES; p++) {
-                free(c->plane[p]);
-            }
-            free(c);
+    while (f && f->newest) {
+        struct chunk *c = f->newest;
+        f->newest = c->older;
+        for (int p = 0; p < VG_FOOT_PLANES; p++) {
+            free(c->plane[p]);
         }
+        free(c);
     }
     free(f);
 }
@@ -89,8 +87,12 @@ static struct chunk *find_or_add(struct vg_foot *f, uint64_t key)
     }
     struct chunk **head = &f->head[head_of(key)], *fresh = vg_chk_alloc(1, sizeof(*fresh));
     fresh->key = key;
-    fresh->next = __atomic_load_n(head, __ATOMIC_ACQUIRE);
     // Two threads may add the same key: then both chunks stay, and count together.
+    fresh->older = __atomic_load_n(&f->newest, __ATOMIC_ACQUIRE);
+    while (!__atomic_compare_exchange_n(&f->newest, &fresh->older, fresh, true, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE)) {
+    }
+    fresh->next = __atomic_load_n(head, __ATOMIC_ACQUIRE);
     while (!__atomic_compare_exchange_n(head, &fresh->next, fresh, true, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE)) {
     }
@@ -160,21 +162,19 @@ void vg_foot_forget(struct vg_foot *f, uint64_t addr, uint64_t bytes)
         }
     }
     uint64_t first = addr >> CHUNK_SHIFT, last = (addr + bytes - 1) >> CHUNK_SHIFT;
-    for (unsigned h = 0; bytes > 0 && h < N_HEADS; h++) {
-        for (struct chunk *c = f->head[h]; c; c = c->next) {
-            if (c->key < first || c->key > last) {
+    for (struct chunk *c = bytes > 0 ? f->newest : NULL; c; c = c->older) {
+        if (c->key < first || c->key > last) {
+            continue;
+        }
+        for (unsigned i = 0; i < CHUNK_WORDS; i++) {
+            uint64_t at = (c->key << CHUNK_SHIFT) + i * 64;
+            // Allocations begin and end apart by more than a word of 64 bytes.
+            if (at + 64 <= addr || at >= addr + bytes) {
                 continue;
             }
-            for (unsigned i = 0; i < CHUNK_WORDS; i++) {
-                uint64_t at = (c->key << CHUNK_SHIFT) + i * 64;
-                // Allocations begin and end apart by more than a word of 64 bytes.
-                if (at + 64 <= addr || at >= addr + bytes) {
-                    continue;
-                }
-                for (int p = 0; p < VG_FOOT_PLANES; p++) {
-                    if (c->plane[p]) {
-                        c->plane[p][i] = 0;
-                    }
+            for (int p = 0; p < VG_FOOT_PLANES; p++) {
+                if (c->plane[p]) {
+                    c->plane[p][i] = 0;
                 }
             }
         }
@@ -275,11 +275,9 @@ static bool meets(const struct vg_foot *a, unsigned p, const struct vg_foot *b, 
             return true;
         }
     }
-    for (unsigned h = 0; h < N_HEADS; h++) {
-        for (const struct chunk *c = a->head[h]; c; c = c->next) {
-            if (chunk_meets(c, p, b, mask, where, plane)) {
-                return true;
-            }
+    for (const struct chunk *c = a->newest; c; c = c->older) {
+        if (chunk_meets(c, p, b, mask, where, plane)) {
+            return true;
         }
     }
     return false;

@@ -33,6 +33,7 @@ static unsigned next;
 static bool watching;
 static struct vg_seen *seen[MAX_SEEN]; // references
 static unsigned n_seen, sweep_at = 64;
+static uint64_t swept_with; // what the host knew at the last sweep
 
 void vg_order_watch(void)
 {
@@ -226,7 +227,8 @@ void vg_order_ran(struct vg_op *op)
               : m.first_writes                  ? "; the first writes, the second reads"
                                                 : "; the first reads, the second writes");
     }
-    if (n_seen >= sweep_at) {
+    if (n_seen >= sweep_at && swept_with != vg_host_knowledge()) {
+        swept_with = vg_host_knowledge();
         sweep();
     }
     if (n_seen == MAX_SEEN) { // nobody ever waits: forget the oldest

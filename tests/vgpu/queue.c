@@ -23,7 +23,7 @@ static unsigned n_ready, max_ready;
 static struct vg_op *pending_first, *pending_last;
 static unsigned n_running;
 static uint64_t progress = 1; // bumped whenever something was submitted or finished
-static uint64_t n_marks;
+static uint64_t n_marks, host_learnt;
 static uint32_t *host_clock, *ticks;
 static uint32_t *done_clock; // everything that has run
 static unsigned n_timelines, max_timelines;
@@ -109,10 +109,16 @@ static void join(uint32_t **clock, unsigned *n, const uint32_t *other, unsigned 
     }
 }
 
+uint64_t vg_host_knowledge(void)
+{
+    return host_learnt;
+}
+
 void vg_host_saw(const struct vg_op *op)
 {
     for (unsigned i = 0; i < op->n_clock; i++) {
         if (host_clock[i] < op->clock[i]) {
+            host_learnt++;
             host_clock[i] = op->clock[i];
         }
     }

@@ -224,14 +224,23 @@ static void *work(void *arg)
     return NULL;
 }
 
+// Asking the system opens a file, too much for each launch.
+static long core_count(void)
+{
+    static long n; // atomic
+    long v = __atomic_load_n(&n, __ATOMIC_RELAXED);
+    if (v == 0) {
+        v = sysconf(_SC_NPROCESSORS_ONLN);
+        __atomic_store_n(&n, v, __ATOMIC_RELAXED);
+    }
+    return v;
+}
+
 static unsigned thread_count(const struct run *r)
 {
     const struct vg_grid *g = r->grid;
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
     const char *want = getenv("VGPU_THREADS");
-    if (want && atoi(want) > 0) {
-        n = atoi(want);
-    }
+    long n = want && atoi(want) > 0 ? atoi(want) : core_count();
     if (g->program->talks || g->launch->cooperative || r->n_units < 4 ||
         (uint64_t)g->n_ctas * g->threads_per_cta < 2048 || n < 1) {
         return 1;
