@@ -17,6 +17,7 @@ static oct_engine *open_demo(const char *dtype)
     struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
     oct_engine *e = NULL;
     o.model_path = run_demo_path();
+    o.device = "cpu";
     o.dtype = dtype;
     o.max_model_len = 512;
     o.max_num_seqs = 16;

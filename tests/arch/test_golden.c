@@ -34,6 +34,7 @@ static float *run_model(const char *path, const struct oct_golden *g, const char
     struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
     oct_engine *e = NULL;
     o.model_path = path;
+    o.device = "cpu";
     o.dtype = dtype;
     o.n_threads = 2;
     o.max_num_seqs = rows;

@@ -30,6 +30,7 @@ static void generate(void *user, const char *what)
     struct oct_engine_options opt = OCT_ENGINE_OPTIONS_INIT;
     oct_engine *e = NULL;
     opt.model_path = o->model;
+    opt.device = "cpu";
     opt.manual = 1;
     opt.n_threads = 1;
     opt.max_num_seqs = 1;

@@ -23,6 +23,7 @@ static oct_status whole_life(const char *path, struct run_answer *a)
     size_t n = 0, len = 0, active = 1;
     uint64_t id;
     o.model_path = path;
+    o.device = "cpu";
     o.manual = 1;
     o.n_threads = 1;
     s.temperature = 0.7f;

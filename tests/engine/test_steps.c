@@ -138,6 +138,7 @@ Test(steps, of_a_real_model_do_so_too, .timeout = 300)
         struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
         oct_engine *e = NULL;
         o.model_path = path;
+        o.device = "cpu";
         o.n_threads = 2;
         o.on_events = on_step;
         o.events_user = &c;

@@ -37,6 +37,7 @@ Test(stories, the_greedy_text_is_that_of_llama2c, .timeout = 120)
         static struct run_answer a;
         memset(&a, 0, sizeof a);
         o.model_path = path;
+        o.device = "cpu";
         o.manual = 1;
         o.dtype = dtypes[i];
         cr_assert_eq(oct_engine_open(&o, &e), OCT_OK, "%s", oct_last_error());

@@ -80,6 +80,7 @@ static oct_engine *open_model(const char *dir, int manual)
     struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
     oct_engine *e = NULL;
     o.model_path = dir;
+    o.device = "cpu";
     o.n_threads = 2;
     o.max_num_batched_tokens = 64;
     o.manual = manual;
