@@ -100,7 +100,7 @@ Test(vgpu_front, parser_survives_every_truncation)
 Test(vgpu_front, unsupported_instruction_is_named_with_its_line_at_launch)
 {
     static const char *const ptx =
-        KERNEL(START "tex.2d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [p, {%f1, %f2}];");
+        KERNEL(START "tex.2d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [%rd0, {%f1, %f2}];");
     vgt_open();
     struct vg_module *m = vgt_load(ptx);
     uint64_t p = 0;
@@ -462,7 +462,8 @@ Test(vgpu_exec, finds_what_hangs_and_what_is_undefined)
                                 "l;\nadd.u64 %rd3, %rd3, %rd2;\nst.local.u32 [%rd3], %r0;"),
                    32, VG_OUT_OF_BOUNDS, "local");
     expect_finding(KERNEL(START "trap;"), 32, VG_TRAP, "trap");
-    expect_finding(KERNEL(START "bar.sync 1, 48;"), 64, VG_BARRIER, "multiple of the warp size");
+    expect_finding(KERNEL(START "mov.u32 %r1, 48;\nbar.sync 1, %r1;"), 64, VG_BARRIER,
+                   "multiple of the warp size");
     expect_finding(
         KERNEL(START "mov.b64 %rd2, 12345;\nproto: .callprototype _ ();\ncall %rd2, (), proto;"),
         32, VG_OUT_OF_BOUNDS, "no function");

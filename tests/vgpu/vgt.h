@@ -42,8 +42,24 @@ static inline uint64_t vgt_mem(const void *data, uint64_t bytes)
     return p;
 }
 
+// Keeps the text under $VGT_PTX, named by its contents (assemble.sh gives it to ptxas).
+static inline void vgt_keep(const char *ptx)
+{
+    char path[4096];
+    uint64_t hash = 14695981039346656037ull;
+    for (const char *p = ptx; *p; p++) {
+        hash = (hash ^ (unsigned char)*p) * 1099511628211ull;
+    }
+    snprintf(path, sizeof(path), "%s/%016llx.ptx", getenv("VGT_PTX"), (unsigned long long)hash);
+    FILE *f = fopen(path, "w");
+    cr_assert(f != NULL && fputs(ptx, f) >= 0 && fclose(f) == 0, "cannot write %s", path);
+}
+
 static inline struct vg_module *vgt_load(const char *ptx)
 {
+    if (getenv("VGT_PTX")) {
+        vgt_keep(ptx);
+    }
     char err[512] = "";
     struct vg_module *m = vg_module_load(ptx, strlen(ptx), 0, err, sizeof(err));
     cr_assert(m != NULL, "module: %s\n%s", err, ptx);
