@@ -5,13 +5,22 @@
 set(OCT_CUDA AUTO CACHE STRING "Build the CUDA kernels: ON, OFF, AUTO (if nvcc is found)")
 set(OCT_CUDA_CACHE ${CMAKE_SOURCE_DIR}/build/cuda-cache CACHE PATH "Compiled kernels, by hash")
 find_program(OCT_NVCC nvcc PATHS ${CMAKE_SOURCE_DIR}/build/cuda-toolkit/bin /usr/local/cuda/bin)
+set(OCT_NVCC_VERSION none)
 if(OCT_CUDA STREQUAL "OFF")
     set(OCT_HAS_CUDA OFF)
     message(STATUS "CUDA: off (OCT_CUDA=OFF); building for the CPU")
 elseif(OCT_NVCC)
     set(OCT_HAS_CUDA ON)
     enable_language(ASM)
-    message(STATUS "CUDA: kernels for sm_80 and sm_90a with ${OCT_NVCC}")
+    execute_process(COMMAND ${OCT_NVCC} --version OUTPUT_VARIABLE nvcc_says ERROR_QUIET)
+    string(REGEX MATCH "release ([0-9.]+)" nvcc_says "${nvcc_says}")
+    set(OCT_NVCC_VERSION ${CMAKE_MATCH_1})
+    if(NOT OCT_NVCC_VERSION VERSION_GREATER_EQUAL 12.4)
+        message(FATAL_ERROR "CUDA: ${OCT_NVCC} is of version \"${OCT_NVCC_VERSION}\"; the kernels need "
+                            "12.4 or later. -DOCT_NVCC=PATH names another, -DOCT_CUDA=OFF builds "
+                            "for the CPU")
+    endif()
+    message(STATUS "CUDA: kernels for sm_80 and sm_90a with ${OCT_NVCC} ${OCT_NVCC_VERSION}")
 elseif(OCT_CUDA STREQUAL "ON")
     message(FATAL_ERROR "CUDA: no nvcc found. Install the CUDA toolkit 12.4 or later, or run "
                         "scripts/cuda_toolkit.sh, which takes the compiler from PyPI")

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cuda_graph.c - stretches of ops recorded once and replayed: CUDA graphs, captured from the
+ * stream. Dependent launches become edges of the graph. Whatever goes wrong while recording,
+ * nothing has run yet, so the caller runs the ops once more and recording stays off; a device that
+ * is really broken says so then. */
+#include "device/cuda_device.h"
+#include "device/nvtx.h"
+
+static struct oct_cuda_graph *find(struct oct_cuda_graphs *g, uint64_t key)
+{
+    for (int i = 0; i < g->n; i++) {
+        if (g->kept[i].key == key) {
+            return &g->kept[i];
+        }
+    }
+    return NULL;
+}
+
+oct_status oct_cuda_record_begin(struct oct_device *d, uint64_t key, enum oct_record *out)
+{
+    struct oct_cuda *c = oct_cuda_of(d);
+    struct oct_cuda_graphs *g = &c->graphs;
+    OCT_ASSERT(!g->recording && c->work.base);
+    OCT_TRY(oct_cuda_enter(c));
+    if (g->off || c->wait_each) {
+        *out = OCT_RECORD_NO;
+        return OCT_OK;
+    }
+    struct oct_cuda_graph *known = find(g, key);
+    if (known) {
+        known->last_used = ++g->clock;
+        oct_nvtx_push("replay");
+        const oct_cu_result r = c->cu->graph_launch(known->exec, c->stream);
+        oct_nvtx_pop();
+        if (r != OCT_CU_OK) {
+            return oct_cuda_die(c, r, "cuGraphLaunch");
+        }
+        c->counts.replays++;
+        *out = OCT_RECORD_REPLAY;
+        return OCT_OK;
+    }
+    if (c->cu->stream_begin_capture(c->stream, OCT_CU_CAPTURE_THREAD_LOCAL) != OCT_CU_OK) {
+        g->off = c->counts.records_off = true;
+        *out = OCT_RECORD_NO;
+        return OCT_OK;
+    }
+    g->recording = true;
+    g->broken = false;
+    g->key = key;
+    *out = OCT_RECORD_ON;
+    return OCT_OK;
+}
+
+/* Where the next graph goes: the place of the one not used for longest if all are taken. */
+static struct oct_cuda_graph *make_room(struct oct_cuda *c)
+{
+    struct oct_cuda_graphs *g = &c->graphs;
+    if (g->n < OCT_CUDA_MAX_GRAPHS) {
+        return &g->kept[g->n++];
+    }
+    struct oct_cuda_graph *oldest = g->kept;
+    for (int i = 1; i < g->n; i++) {
+        oldest = g->kept[i].last_used < oldest->last_used ? &g->kept[i] : oldest;
+    }
+    (void)c->cu->stream_synchronize(c->stream); /* it may be running */
+    (void)c->cu->graph_exec_destroy(oldest->exec);
+    return oldest;
+}
+
+/* Makes what was captured executable and launches it. */
+static bool finish(struct oct_cuda *c)
+{
+    oct_cu_graph graph = NULL;
+    oct_cu_graph_exec exec = NULL;
+    oct_cu_result r = c->cu->stream_end_capture(c->stream, &graph);
+    if (r == OCT_CU_OK && !c->graphs.broken) {
+        r = c->cu->graph_instantiate(&exec, graph, 0);
+        if (r == OCT_CU_OK) {
+            r = c->cu->graph_launch(exec, c->stream);
+        }
+    }
+    if (graph) {
+        (void)c->cu->graph_destroy(graph);
+    }
+    if (r == OCT_CU_OK && exec) {
+        *make_room(c) = (struct oct_cuda_graph){
+            .key = c->graphs.key, .last_used = ++c->graphs.clock, .exec = exec};
+        return true;
+    }
+    if (exec) {
+        (void)c->cu->graph_exec_destroy(exec);
+    }
+    return false;
+}
+
+oct_status oct_cuda_record_end(struct oct_device *d, bool *again)
+{
+    struct oct_cuda *c = oct_cuda_of(d);
+    OCT_ASSERT(c->graphs.recording);
+    OCT_TRY(oct_cuda_enter(c));
+    c->graphs.recording = false;
+    *again = !finish(c);
+    if (*again) {
+        c->graphs.off = c->counts.records_off = true;
+    } else {
+        c->counts.records++;
+    }
+    return OCT_OK;
+}
+
+void oct_cuda_graphs_close(struct oct_cuda *c)
+{
+    for (int i = 0; i < c->graphs.n; i++) {
+        (void)c->cu->graph_exec_destroy(c->graphs.kept[i].exec);
+    }
+}
