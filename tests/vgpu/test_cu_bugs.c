@@ -15,19 +15,15 @@ enum { SEEDS = 100 };
 #endif
 enum { N = 256, WRONG = 3 };
 
-// copy(dst, src, n): dst[i] = src[i]. bump(p): atomic p[0] += 1.
-// trigger(p, n, v): lets dependents start, then p[i] = v. early(dst, src, n): dst[i] = src[i], no
-// wait. late(dst, src, n): waits first. waits(p, n, v): p[i] = v after the wait, lets dependents
-// start at once. deaf(p, n, v): p[i] = v, lets dependents start, never waits.
-#define HEAD \
-    ".version 8.0\n.target sm_90\n.address_size 64\n" // arguments of a kernel over n elements with
-                                                      // index %r6, which leaves for DONE
+// clang-format off
+// Kernels over n elements; every thread has its element's offset in %rd3, those beyond n leave.
+#define REGS "    .reg .pred %p<2>; .reg .b32 %r<10>; .reg .b64 %rd<8>;\n"
 #define INDEX \
     "    mov.u32 %r3, %ctaid.x; mov.u32 %r4, %ntid.x; mov.u32 %r5, %tid.x;\n" \
     "    mad.lo.s32 %r6, %r3, %r4, %r5;\n" \
     "    setp.ge.u32 %p1, %r6, %r1;\n" \
     "    mul.wide.u32 %rd3, %r6, 4;\n"
-#define REGS "    .reg .pred %p<2>; .reg .b32 %r<10>; .reg .b64 %rd<8>;\n"
+// name(dst, src, n): dst[i] = src[i]
 #define COPY_KERNEL(name, before) \
     ".visible .entry " name "(.param .u64 d, .param .u64 s, .param .u32 n)\n{\n" REGS \
     "    ld.param.u64 %rd1, [d]; ld.param.u64 %rd2, [s]; ld.param.u32 %r1, [n];\n" INDEX before \
@@ -35,32 +31,57 @@ enum { N = 256, WRONG = 3 };
     "    add.s64 %rd4, %rd1, %rd3; add.s64 %rd5, %rd2, %rd3;\n" \
     "    ld.global.u32 %r7, [%rd5]; st.global.u32 [%rd4], %r7;\n" \
     "DONE:\n    ret;\n}\n"
+// name(dst, n, v): dst[i] = v
 #define SET_KERNEL(name, before) \
     ".visible .entry " name "(.param .u64 d, .param .u32 n, .param .u32 v)\n{\n" REGS \
     "    ld.param.u64 %rd1, [d]; ld.param.u32 %r1, [n]; ld.param.u32 %r2, [v];\n" INDEX before \
     "    @%p1 bra DONE;\n" \
     "    add.s64 %rd4, %rd1, %rd3; st.global.u32 [%rd4], %r2;\n" \
     "DONE:\n    ret;\n}\n"
+#define TRIGGER "    griddepcontrol.launch_dependents;\n"
+#define WAIT "    griddepcontrol.wait;\n"
 static const char ptx[] =
-    HEAD COPY_KERNEL("copy", "") COPY_KERNEL("early", "    griddepcontrol.launch_dependents;\n")
-        COPY_KERNEL("late", "    griddepcontrol.wait;\n")
-            SET_KERNEL("trigger", "    griddepcontrol.launch_dependents;\n") SET_KERNEL(
-                "waits", "    griddepcontrol.wait;\n    griddepcontrol.launch_dependents;\n")
-                SET_KERNEL("deaf", "    griddepcontrol.launch_dependents;\n")
-    // Only warp 0 waits; the others meet it at a barrier.
-    COPY_KERNEL("relay", "    setp.ge.u32 %p0, %r5, 32;\n"
-                         "    @%p0 bra MEET;\n"
-                         "    griddepcontrol.wait;\n"
-                         "MEET:\n"
-                         "    bar.sync 0;\n")
-    // Polls a flag of device memory.
+    ".version 8.0\n.target sm_90\n.address_size 64\n"
+    COPY_KERNEL("copy", "")
+    COPY_KERNEL("early", TRIGGER)
+    COPY_KERNEL("late", WAIT)
+    SET_KERNEL("trigger", TRIGGER)
+    SET_KERNEL("waits", WAIT TRIGGER)
+    SET_KERNEL("deaf", TRIGGER)
+    // Warp 0 waits, the others meet it at a barrier.
+    COPY_KERNEL("relay",
+    "    setp.ge.u32 %p0, %r5, 32;\n"
+    "    @%p0 bra MEET;\n"
+    WAIT
+    "MEET:\n"
+    "    bar.sync 0;\n")
+    // bump(p): atomic p[0] += 1
     ".visible .entry bump(.param .u64 d)\n{\n" REGS
-    "    ld.param.u64 %rd1, [d]; red.global.add.u32 [%rd1], 1;\n    ret;\n}\n";
+    "    ld.param.u64 %rd1, [d]; red.global.add.u32 [%rd1], 1;\n    ret;\n}\n"
+    // meet(mine, theirs, my_flag, their_flag, wait): one of two devices that exchange a word
+    ".visible .entry meet(.param .u64 d, .param .u64 s, .param .u64 f, .param .u64 g,\n"
+    "    .param .u32 n)\n{\n" REGS
+    "    ld.param.u64 %rd1, [d]; ld.param.u64 %rd2, [s]; ld.param.u64 %rd3, [f];\n"
+    "    ld.param.u64 %rd4, [g]; ld.param.u32 %r1, [n];\n"
+    "    st.global.u32 [%rd1], 7;\n"
+    "    setp.eq.u32 %p0, %r1, 0;\n"
+    "    @%p0 bra READ;\n"
+    "    mov.u32 %r2, 1;\n"
+    "    st.release.sys.global.u32 [%rd4], %r2;\n"
+    "WAIT:\n"
+    "    ld.acquire.sys.global.u32 %r3, [%rd3];\n"
+    "    setp.eq.u32 %p1, %r3, 0;\n"
+    "    @%p1 bra WAIT;\n"
+    "READ:\n"
+    "    ld.global.u32 %r4, [%rd2];\n"
+    "    st.global.u32 [%rd1+4], %r4;\n"
+    "    ret;\n}\n";
+// clang-format on
 
 static struct {
     CUcontext ctx;
     CUmodule module;
-    CUfunction set, add, copy, early, late, trigger, waits, deaf, relay, bump;
+    CUfunction set, add, copy, early, late, trigger, waits, deaf, relay, bump, meet;
     CUstream a, b;
     CUdeviceptr p, q, r;
     uint32_t *host;
@@ -82,7 +103,7 @@ static void open_world(void)
         const char *name;
     } name[] = {{&w.copy, "copy"},       {&w.early, "early"}, {&w.late, "late"},
                 {&w.trigger, "trigger"}, {&w.waits, "waits"}, {&w.deaf, "deaf"},
-                {&w.relay, "relay"},     {&w.bump, "bump"}};
+                {&w.relay, "relay"},     {&w.bump, "bump"},   {&w.meet, "meet"}};
     for (size_t i = 0; i < sizeof name / sizeof name[0]; i++) {
         OK(cu.cuModuleGetFunction(name[i].f, w.module, name[i].name));
     }
@@ -818,6 +839,36 @@ static void peers_without_an_event(void)
     sync_all();
 }
 
+// Two devices exchange a word inside their kernels, as a one-shot all-reduce does. The kernels are
+// not ordered by any event; their flags order them.
+static void peers_exchange(void)
+{
+    CUcontext other = NULL;
+    CUdeviceptr far = far_memory(&other), flags = w.q, far_flags = far + N * 2;
+    CUmodule m = NULL;
+    CUfunction far_meet = NULL;
+    CUstream far_stream = NULL;
+    unsigned wait = w.bug ? 0 : 1;
+    OK(cu.cuMemsetD32(flags, 0, 1));
+    OK(cu.cuCtxEnablePeerAccess(other, 0));
+    OK(cu.cuCtxSynchronize());
+    OK(cu.cuCtxSetCurrent(other));
+    OK(cu.cuMemsetD32(far_flags, 0, 1));
+    OK(cu.cuCtxEnablePeerAccess(w.ctx, 0));
+    OK(cu.cuModuleLoadData(&m, ptx));
+    OK(cu.cuModuleGetFunction(&far_meet, m, "meet"));
+    OK(cu.cuStreamCreate(&far_stream, CU_STREAM_NON_BLOCKING));
+    OK(cu.cuCtxSynchronize());
+    void *theirs[] = {&far, &w.p, &far_flags, &flags, &wait};
+    OK(cu.cuLaunchKernel(far_meet, 1, 1, 1, 1, 1, 1, 0, far_stream, theirs, NULL));
+    OK(cu.cuCtxSetCurrent(w.ctx));
+    void *ours[] = {&w.p, &far, &flags, &far_flags, &wait};
+    OK(cu.cuLaunchKernel(w.meet, 1, 1, 1, 1, 1, 1, 0, w.a, ours, NULL));
+    sync_all();
+    OK(cu.cuCtxSetCurrent(other));
+    sync_all();
+}
+
 // ---- the table ----
 
 #define UNORDERED "stream-order", "nothing orders them"
@@ -888,6 +939,7 @@ static const struct row {
     ROW(no_peer_access, "out-of-bounds", "cuCtxEnablePeerAccess"),
     ROW(peer_access_the_wrong_way, "out-of-bounds", "cuCtxEnablePeerAccess"),
     ROW(peers_without_an_event, UNORDERED),
+    ROW(peers_exchange, UNORDERED),
 #undef ROW
 };
 
