@@ -139,6 +139,7 @@ static bool mark_done(void *ctx, uint64_t addr, uint32_t bytes)
     vg_shadow_delivered(vg_shadow_global(addr), bytes);
     enum vg_access kind = m->p->red ? VG_ATOMIC : VG_STORE;
     vg_race_global_range(m->w, addr, bytes, (int)m->p->lane, kind | VG_ACCESS_ASYNC);
+    vg_count_global_range(m->w, addr, bytes, kind == VG_ATOMIC, true);
     return true;
 }
 
@@ -403,6 +404,7 @@ static int load_global(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             return VG_STEP_FAULT;
         }
         vg_race_global_range(w, src, bytes, (int)l, VG_LOAD | VG_ACCESS_ASYNC);
+        vg_count_global_range(w, src, bytes, true, false);
         uint32_t ctas = x->multicast ? vg_r(w, x->mask_row)[l] & 0xFFFF : 0;
         for (unsigned r = 0; r < VG_MAX_CLUSTER; r++) {
             struct vg_cta *d = t, *db = tb;

@@ -235,6 +235,14 @@ static inline bool lane_fine(const uint8_t *s, unsigned bytes, uint64_t care, ui
 
 static inline void lane_init(uint8_t *s, unsigned bytes)
 {
+    if (bytes == 16) {
+        uint64_t v[2];
+        memcpy(v, s, 16);
+        v[0] |= VG_SH_INIT * ONES;
+        v[1] |= VG_SH_INIT * ONES;
+        memcpy(s, v, 16);
+        return;
+    }
     set_bits(s, bytes, VG_SH_INIT);
 }
 
@@ -327,34 +335,6 @@ static bool global_lines_fine(const uint64_t addr[32], uint8_t want, uint8_t ban
         past |= at[i] >= a->bytes ? 1u : 0u;
     }
     return a && !(odd | past) && lines_fine(a->shadow, at, want, ban, write);
-}
-
-static void count_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, unsigned bytes,
-                         enum vg_access kind)
-{
-    struct vg_counts *c = w->cta->counts;
-    unsigned lanes = (unsigned)__builtin_popcount(mask);
-    unsigned sect = vg_count_sectors(addr, mask, bytes);
-    // Minimal: as if the distinct bytes were dense. Lanes on one address count once.
-    uint64_t lo = UINT64_MAX, hi = 0;
-    for (uint32_t m = mask; m; m &= m - 1) {
-        uint64_t a = addr[__builtin_ctz(m)];
-        lo = a < lo ? a : lo;
-        hi = a > hi ? a : hi;
-    }
-    uint64_t span = hi + bytes - lo, dense = (uint64_t)lanes * bytes;
-    uint64_t least = ((span < dense ? span : dense) + 31) / 32;
-    least = least < sect ? least : sect;
-    if (is_read(kind)) {
-        c->n[VG_N_GLOBAL_READ_BYTES] += dense;
-        c->n[VG_N_GLOBAL_READ_SECT] += sect;
-        c->n[VG_N_GLOBAL_READ_MIN] += least;
-    }
-    if (is_write(kind)) {
-        c->n[VG_N_GLOBAL_WRITE_BYTES] += dense;
-        c->n[VG_N_GLOBAL_WRITE_SECT] += sect;
-        c->n[VG_N_GLOBAL_WRITE_MIN] += least;
-    }
 }
 
 // Whether the context of the launch may touch the device that owns an address.
@@ -452,7 +432,7 @@ bool vg_check_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
         }
     }
     if (g->count) {
-        count_global(w, addr, mask, bytes, kind);
+        vg_count_global(w, addr, mask, bytes, is_read(kind), is_write(kind));
     }
     if (g->race && !local_order) {
         vg_race_global(w, addr, mask, bytes, kind);
@@ -463,13 +443,59 @@ bool vg_check_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
     return true;
 }
 
+// Alignment and bounds of lanes in shared memory; reports the first that has neither.
+static bool places_fine(struct vg_warp *w, const struct vg_chk_cta *t, const uint32_t off[32],
+                        uint32_t mask, unsigned bytes, enum vg_access kind)
+{
+    for (uint32_t m = mask; m; m &= m - 1) {
+        int lane = __builtin_ctz(m);
+        if (off[lane] & (bytes - 1)) {
+            VG_FIND(w, lane, VG_MISALIGNED, "misaligned %u-byte %s at shared memory offset 0x%x",
+                    bytes, verb(kind), off[lane]);
+            return false;
+        }
+        if (off[lane] >= t->smem_bytes || bytes > t->smem_bytes - off[lane]) {
+            bad_shared(w, lane, t, off[lane], bytes, verb(kind));
+            return false;
+        }
+    }
+    return true;
+}
+
+// Shadows of all lanes at once, without a branch for each.
+static inline bool lanes_fine(const uint8_t *s, const uint32_t off[32], uint32_t mask,
+                              unsigned bytes, uint64_t care, uint64_t good)
+{
+    uint64_t bad = 0;
+    if (bytes == 16) {
+        for (uint32_t m = mask; m; m &= m - 1) {
+            uint64_t v[2];
+            memcpy(v, s + off[__builtin_ctz(m)], 16);
+            bad |= (v[0] ^ good) | (v[1] ^ good);
+        }
+        return (bad & care) == 0;
+    }
+    if (bytes == 4) {
+        for (uint32_t m = mask; m; m &= m - 1) {
+            uint32_t v;
+            memcpy(&v, s + off[__builtin_ctz(m)], 4);
+            bad |= v ^ (uint32_t)good;
+        }
+        return (bad & (uint32_t)care) == 0;
+    }
+    for (uint32_t m = mask; m; m &= m - 1) {
+        bad |= !lane_fine(s + off[__builtin_ctz(m)], bytes, care, good);
+    }
+    return bad == 0;
+}
+
 bool vg_check_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t off[32],
                      uint32_t mask, unsigned bytes, enum vg_access kind)
 {
     const struct vg_chk_grid *g = w->cta->grid->chk;
     struct vg_chk_cta *t = target->chk;
-    bool local_order = (kind & VG_ACCESS_LOCAL_ORDER) != 0;
-    kind &= ~(unsigned)VG_ACCESS_LOCAL_ORDER;
+    bool local_order = (kind & VG_ACCESS_LOCAL_ORDER) != 0, matrix = (kind & VG_ACCESS_MATRIX) != 0;
+    kind &= ~(unsigned)(VG_ACCESS_LOCAL_ORDER | VG_ACCESS_MATRIX);
     if (mask == 0) {
         return true;
     }
@@ -492,35 +518,38 @@ bool vg_check_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t of
     }
     if (!fine) {
         const uint64_t care = (uint64_t)(want | ban) * ONES, good = want * ONES;
-        for (uint32_t m = mask; m; m &= m - 1) {
-            int lane = __builtin_ctz(m);
-            uint32_t at = off[lane];
-            if (at & (bytes - 1)) {
-                VG_FIND(w, lane, VG_MISALIGNED,
-                        "misaligned %u-byte %s at shared memory offset 0x%x", bytes, verb(kind),
-                        at);
-                return false;
-            }
-            if (at >= n || bytes > n - at) {
-                bad_shared(w, lane, t, at, bytes, verb(kind));
-                return false;
-            }
-            uint8_t *s = t->shadow + at;
-            if (!lane_fine(s, bytes, care, good)) {
-                if (!judge(w, lane, s, bytes, at, "shared memory offset", kind)) {
-                    bad_shared(w, lane, t, at, bytes, verb(kind));
+        uint32_t bad = 0; // sign bit: outside; else: misaligned
+        for (unsigned i = 0; i < 32; i++) {
+            bad |= (off[i] & (bytes - 1)) | ((off[i] | (n - bytes - off[i])) & 1u << 31);
+        }
+        if (bad && !places_fine(w, t, off, mask, bytes, kind)) {
+            return false;
+        }
+        if (!lanes_fine(t->shadow, off, mask, bytes, care, good)) {
+            for (uint32_t m = mask; m; m &= m - 1) {
+                int lane = __builtin_ctz(m);
+                uint8_t *s = t->shadow + off[lane];
+                if (!lane_fine(s, bytes, care, good) &&
+                    !judge(w, lane, s, bytes, off[lane], "shared memory offset", kind)) {
+                    bad_shared(w, lane, t, off[lane], bytes, verb(kind));
                     return false;
                 }
             }
-            if (is_write(kind)) {
-                lane_init(s, bytes);
+        }
+        if (is_write(kind)) {
+            for (uint32_t m = mask; m; m &= m - 1) {
+                lane_init(t->shadow + off[__builtin_ctz(m)], bytes);
             }
         }
     }
     if (g->count) {
         struct vg_counts *c = w->cta->counts;
-        c->n[VG_N_SHARED_WAVES] += vg_count_waves(off, mask, bytes);
-        c->n[VG_N_SHARED_WAVES_IDEAL] += vg_count_waves_ideal(mask, bytes);
+        unsigned waves = vg_count_waves(off, mask, bytes);
+        unsigned ideal = vg_count_waves_ideal(mask, bytes);
+        c->n[VG_N_SHARED_WAVES] += waves;
+        c->n[VG_N_SHARED_WAVES_IDEAL] += ideal;
+        c->n[VG_N_LDMATRIX_WAVES] += matrix ? waves : 0;
+        c->n[VG_N_LDMATRIX_IDEAL] += matrix ? ideal : 0;
     }
     if (g->race && !local_order) {
         vg_race_shared(w, target, off, mask, bytes, kind);

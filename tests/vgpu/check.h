@@ -28,7 +28,8 @@ enum vg_access {
     VG_LOAD_STRONG,             // ld.volatile, .relaxed, .acquire
     VG_STORE_STRONG,            // st.volatile, .relaxed, .release
     VG_ACCESS_LOCAL_ORDER = 16, // or'ed in: no race check (the caller does it)
-    VG_ACCESS_ASYNC = 32        // or'ed in: by the async proxy (vg_race_global_range only)
+    VG_ACCESS_ASYNC = 32,       // or'ed in: by the async proxy (vg_race_global_range only)
+    VG_ACCESS_MATRIX = 64       // or'ed in: ldmatrix, stmatrix; for counters (vg_check_shared only)
 };
 
 enum vg_scope { VG_SCOPE_CTA, VG_SCOPE_CLUSTER, VG_SCOPE_GPU, VG_SCOPE_SYS };

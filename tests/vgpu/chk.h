@@ -15,12 +15,18 @@
 #include "exec.h"
 #include "warp.h"
 
-// Write record of a 4-byte word of shared memory: clock << 32 | agent << 16 | lane << 8 | flags. 0:
-// none.
-enum { VG_W_ATOMIC = 1, VG_W_SPLIT = 2, VG_W_ASYNC = 4 };
+// Clocks of a CTA (of a cluster) are drawn from one counter, so a clock is also a time: whatever
+// happened before a warp's `floor` is ordered before it, whoever did it. Most accesses are found in
+// order by that alone, from the latest times of their block of words.
+//
+// Write record of a 4-byte word of shared memory: its clock (0: none), and who: agent << 16 | lane
+// << 8 | flags. Lane 63: all lanes together.
+enum { VG_W_ATOMIC = 1, VG_W_ASYNC = 4 };
 // Read record, one per agent and word: clock << 8 | flags | lane. 0: none.
-enum { VG_R_MULTI = 32, VG_R_SPLIT = 64, VG_R_STRONG = 128, VG_R_LANE = 31 };
-enum { VG_CLOCK_MAX = (1 << 24) - 16, VG_RBLOCK_WORDS = 64 };
+enum { VG_R_MULTI = 32, VG_R_STRONG = 128, VG_R_LANE = 31 };
+// Instead of a clock or a read record: there are records for each byte.
+enum { VG_SPLIT = 0x7FFFFFFF };
+enum { VG_CLOCK_MAX = (1 << 23) - 16, VG_RBLOCK_WORDS = 64 };
 #define VG_RMASK_FAR (UINT64_C(1) << 63) // read by an agent of another CTA, or the async agent
 
 enum {
@@ -41,7 +47,10 @@ struct vg_chk_warp {
     unsigned agent, far_agent;
     uint32_t *vc;  // [VG_VIEWS][n_agents]; own entry of the first view: the running clock
     uint32_t *far; // [VG_FAR_VIEWS][n_far] of other clusters' warps; NULL: knows nothing of them
+    uint32_t prev; // clock before the last tick
     uint32_t full_sync; // clock at the last synchronisation of all lanes
+    uint32_t floor;     // records of this clock and older ones are ordered before this warp
+    bool floor_stale;   // it may be higher by now
     // [lane][other]: the lane knows what the other did before this clock. NULL: full_sync for all.
     uint32_t (*pair)[32];
     bool has_pair;
@@ -55,16 +64,20 @@ struct vg_chk_cta {
     struct vg_cta *cta;
     uint32_t smem_bytes, n_words;
     unsigned agent0, async_agent;
-    uint32_t base;    // clocks of this CTA start here; older records are history
-    uint8_t *shadow;  // [smem_bytes + 64]
-    uint64_t *wrec;   // [n_words]
-    uint32_t **rrec;  // [n_agents] of [n_words], NULL until the agent has read
-    uint64_t *wbyte;  // [smem_bytes] records of split words, NULL: none yet
-    uint32_t **rbyte; // [n_agents] of [smem_bytes]
-    uint64_t *rmask;  // [n_words / VG_RBLOCK_WORDS] local warps that have read
+    uint32_t base;         // clocks of this CTA start here; older records are history
+    uint8_t *shadow;       // [smem_bytes + 64]
+    uint32_t *wclk, *wwho; // [n_words]
+    uint32_t **rrec;       // [n_agents] of [n_words], NULL until the agent has read
+    uint64_t *wbyte;       // [smem_bytes] records of split words, clock << 32 | who; NULL: none yet
+    uint32_t **rbyte;      // [n_agents] of [smem_bytes]
+    struct vg_block {      // of VG_RBLOCK_WORDS words
+        uint32_t wtop, rtop; // latest write, latest read
+        uint64_t rmask;      // local warps that have read
+    } * block;
     struct vg_chk_warp *warps;
-    uint32_t async_clock;
-    struct vg_word_sync { // words of shared memory that were accessed atomically
+    uint32_t async_clock, async_prev; // of the last asynchronous write; of the one before
+    uint32_t *now, own_now;           // the counter: of the cluster's first CTA, or the own one
+    struct vg_word_sync {             // words of shared memory that were accessed atomically
         uint32_t off;
         struct vg_vc vc;
     } * sync;
@@ -82,6 +95,7 @@ struct vg_chk_grid {
     struct vg_grid *grid;
     unsigned checks, n_warps, n_agents, cluster_ctas;
     uint32_t launch; // id in global records
+    uint16_t epoch;  // id in marks of sectors
     unsigned n_far;  // 0: the grid is too large for exact clocks between CTAs
     bool race, bounds, count, one_cluster;
     pthread_mutex_t lock; // guards free_ctas and the table below
@@ -125,6 +139,7 @@ void vg_vc_acquire(struct vg_warp *w, const struct vg_vc *v);
 void vg_vc_async(struct vg_chk_cta *c, struct vg_vc *v, uint32_t clock);
 void vg_vc_join(const struct vg_chk_grid *g, struct vg_vc *to, const struct vg_vc *from);
 void vg_clock_tick(struct vg_warp *w);
+uint32_t vg_clock_floor(struct vg_warp *w);
 
 // ---- shared-memory records (race.c); nothing happens when races are off ----
 // words of lane: [off, off + bytes). Findings are reported; the access goes on.
@@ -159,6 +174,13 @@ uint32_t vg_race_launch_id(void);
 // A tensor copy reads the map at addr. fence: an acquire fence of the tensor map's proxy does.
 void vg_race_map_use(struct vg_warp *w, uint64_t addr, int lane);
 void vg_race_map_fence(struct vg_warp *w, uint64_t addr);
+
+// ---- counters of global memory (traffic.c) ----
+uint16_t vg_traffic_epoch(void); // of a new launch, in marks of sectors
+void vg_count_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, unsigned bytes,
+                     bool reads, bool writes);
+void vg_count_global_range(struct vg_warp *w, uint64_t addr, uint64_t bytes, bool reads,
+                           bool writes);
 
 // ---- shadow of ranges (check.c) ----
 // false: not all addressable; the finding is reported. what: "cp.async source".

@@ -64,9 +64,45 @@ static void publish(struct vg_warp *w, struct vg_vc *v)
 void vg_clock_tick(struct vg_warp *w)
 {
     struct vg_chk_warp *k = w->chk;
-    if (k->vc[k->agent] < VG_CLOCK_MAX) { // a warp that releases 16 million times goes unchecked
-        k->vc[k->agent]++;
+    uint32_t *now = w->cta->chk->now;
+    if (*now < VG_CLOCK_MAX) { // a CTA that releases 8 million times goes unchecked
+        k->prev = k->vc[k->agent];
+        k->vc[k->agent] = ++*now;
     }
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+// Of an agent this warp knows everything up to a clock: the agent's next record bears its present
+// clock, if that is the first one after what is known. All of it only grows, so a floor stays true.
+uint32_t vg_clock_floor(struct vg_warp *w)
+{
+    struct vg_chk_warp *k = w->chk;
+    if (!k->floor_stale) {
+        return k->floor;
+    }
+    k->floor_stale = false;
+    uint32_t f = k->full_sync - 1;
+    const struct vg_cluster *cl = w->cta->cluster;
+    for (unsigned r = 0; r < (cl ? cl->n : 1); r++) {
+        const struct vg_chk_cta *c = cl ? cl->cta[r]->chk : w->cta->chk;
+        for (unsigned i = 0; i < c->grid->n_warps; i++) {
+            const struct vg_chk_warp *o = &c->warps[i];
+            uint32_t known = k->vc[o->agent];
+            if (o != k) {
+                f = least(f, known >= o->prev ? o->vc[o->agent] - 1 : known);
+            }
+        }
+        uint32_t known = k->vc[c->async_agent];
+        f = least(f, known >= c->async_clock  ? *c->now
+                     : known >= c->async_prev ? c->async_clock - 1
+                                              : known);
+    }
+    k->floor = f > k->floor ? f : k->floor;
+    return k->floor;
 }
 
 void vg_vc_release(struct vg_warp *w, struct vg_vc *v)
@@ -82,6 +118,7 @@ void vg_vc_acquire(struct vg_warp *w, const struct vg_vc *v)
     const struct vg_chk_grid *g = w->cta->grid->chk;
     if (g->race && v->vc) {
         join(w->chk->vc, v->vc, VG_VIEWS * g->n_agents);
+        w->chk->floor_stale = true;
         join_far(g, &w->chk->far, v->far);
     }
 }
@@ -106,7 +143,9 @@ void vg_vc_async(struct vg_chk_cta *c, struct vg_vc *v, uint32_t clock)
 
 uint32_t vg_async_tick(struct vg_chk_cta *c)
 {
-    return c->async_clock++;
+    c->async_prev = c->async_clock;
+    *c->now += *c->now < VG_CLOCK_MAX;
+    return c->async_clock = *c->now;
 }
 
 // ---- synchronisation hooks ----
@@ -115,6 +154,7 @@ static void sync_all(struct vg_chk_warp *k)
 {
     k->full_sync = k->vc[k->agent];
     k->has_pair = false;
+    k->floor_stale = true;
 }
 
 void vg_sync_barrier(struct vg_cta *cta, uint32_t arrived, uint32_t waiting)

@@ -211,8 +211,19 @@ unsigned vg_count_sectors(const uint64_t addr[32], uint32_t mask, unsigned bytes
         }
     }
     // Accesses are aligned to their size, so one of up to 32 bytes lies in one sector.
-    uint64_t seen[32];
+    uint64_t seen[32], last = 0;
     unsigned n = 0;
+    bool ascending = true;
+    for (uint32_t m = mask; m; m &= m - 1) {
+        uint64_t s = addr[__builtin_ctz(m)] >> 5;
+        ascending &= s >= last;
+        n += s != last || m == mask;
+        last = s;
+    }
+    if (ascending) {
+        return n;
+    }
+    n = 0;
     for (uint32_t m = mask; m; m &= m - 1) {
         uint64_t s = addr[__builtin_ctz(m)] >> 5;
         unsigned k = n;
@@ -239,58 +250,54 @@ unsigned vg_count_waves_ideal(uint32_t mask, unsigned bytes)
     return n;
 }
 
+// Lanes [g, g + group) of one phase, words of a lane in neighbouring banks: the most words that one
+// bank has to give.
+static unsigned waves_of_phase(const uint32_t off[32], uint32_t lanes, unsigned words)
+{
+    uint32_t piece[32]; // distinct pieces of `words` words met so far
+    uint8_t n[32] = {0};
+    unsigned met = 0, worst = 0;
+    for (; lanes; lanes &= lanes - 1) {
+        uint32_t x = off[__builtin_ctz(lanes)] / 4 / words;
+        unsigned k = met;
+        while (k > 0 && piece[k - 1] != x) {
+            k--;
+        }
+        if (k == 0) {
+            piece[met++] = x;
+            unsigned b = x % (32 / words);
+            n[b]++;
+            worst = n[b] > worst ? n[b] : worst;
+        }
+    }
+    return worst;
+}
+
 unsigned vg_count_waves(const uint32_t off[32], uint32_t mask, unsigned bytes)
 {
     if (mask == 0) {
         return 0;
     }
-    bool row = true, same = true;
-    if (mask == 0xFFFFFFFFu && bytes >= 4) {
-        for (unsigned i = 0; i < 32; i++) {
-            row &= off[i] == off[0] + i * bytes;
-            same &= off[i] == off[0];
-        }
-        if (row) {
-            return bytes / 4; // aligned rows: 128 bytes a wave
-        }
-        if (same) {
-            return vg_count_waves_ideal(mask, bytes);
-        }
-    }
-    unsigned group = bytes <= 4 ? 32 : bytes <= 8 ? 16 : 8, waves = 0;
-    unsigned words = bytes <= 4 ? 1 : bytes / 4;
-    const unsigned unit = bytes <= 4 ? 2 : bytes <= 8 ? 3 : 4; // log of the bytes of a lane's banks
+    // Accesses are aligned to their size, so the words of a lane lie in as many banks.
+    unsigned words = bytes <= 4 ? 1 : bytes <= 8 ? 2 : 4, group = 32 / words, waves = 0;
+    unsigned more = bytes > 16 ? bytes / 16 : 1; // 32-byte accesses count as two of 16
     for (unsigned g = 0; g < 32; g += group) {
-        uint32_t used = 0, twice = 0;
-        for (unsigned i = g; i < g + group; i++) {
-            uint32_t bit = (mask >> i & 1) << (off[i] >> unit & ((128u >> unit) - 1));
-            twice |= used & bit;
-            used |= bit;
-        }
-        if (bytes <= 16 && !twice) { // no bank is met by two lanes
-            waves += used != 0;
+        uint32_t lanes = (uint32_t)(((UINT64_C(1) << group) - 1) << g) & mask;
+        if (!lanes) {
             continue;
         }
-        uint32_t word[32][32]; // distinct words met per bank
-        uint8_t n[32] = {0};
-        unsigned worst = 0;
+        uint32_t banks = 0, odd = 0, first = off[__builtin_ctz(lanes)] / 4 / words;
         for (unsigned i = g; i < g + group; i++) {
-            if (!(mask >> i & 1)) {
-                continue;
-            }
-            for (unsigned k = 0; k < words; k++) {
-                uint32_t x = off[i] / 4 + k;
-                unsigned b = x % 32, j = n[b];
-                while (j > 0 && word[b][j - 1] != x) {
-                    j--;
-                }
-                if (j == 0) {
-                    word[b][n[b]++] = x;
-                    worst = n[b] > worst ? n[b] : worst;
-                }
-            }
+            uint32_t x = off[i] / 4 / words;
+            banks |= 1u << (x % group);
+            odd |= x ^ first;
         }
-        waves += worst;
+        if (lanes >> g == (uint32_t)((UINT64_C(1) << group) - 1) &&
+            (odd == 0 || banks == lanes >> g)) {
+            waves += 1; // one word for all, or each lane in banks of its own
+        } else {
+            waves += waves_of_phase(off, lanes, words);
+        }
     }
-    return waves;
+    return waves * more;
 }

@@ -27,8 +27,12 @@
     X(GLOBAL_WRITE_BYTES, "global_write_bytes")                                        \
     X(GLOBAL_WRITE_SECT,  "global_write_sectors")                                      \
     X(GLOBAL_WRITE_MIN,   "global_write_sectors_minimal")                              \
+    /* distinct sectors in a launch */                                                \
+    X(GLOBAL_READ_UNIQUE,  "global_read_sectors_unique")                               \
+    X(GLOBAL_WRITE_UNIQUE, "global_write_sectors_unique")                              \
     X(SHARED_WAVES,       "shared_wavefronts")                                         \
     X(SHARED_WAVES_IDEAL, "shared_wavefronts_ideal")                                   \
+    /* of these, by ldmatrix and stmatrix */                                           \
     X(LDMATRIX_WAVES,     "ldmatrix_wavefronts")                                       \
     X(LDMATRIX_IDEAL,     "ldmatrix_wavefronts_ideal")                                 \
     X(CP_ASYNC_BYTES,     "cp_async_bytes")       X(BULK_BYTES,  "bulk_bytes")         \

@@ -103,6 +103,7 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             return VG_STEP_FAULT;
         }
         vg_race_global_range(w, src[l], size[l], (int)l, VG_LOAD);
+        vg_count_global_range(w, src[l], size[l], true, false);
     }
     // Bounds, alignment and bytes in flight of the destination; it counts as written at delivery.
     if (!vg_check_shared(w, t, off, mask, x->bytes, VG_STORE | VG_ACCESS_LOCAL_ORDER)) {

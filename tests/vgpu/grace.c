@@ -245,6 +245,32 @@ void vg_race_global_range(struct vg_warp *w, uint64_t addr, uint64_t bytes, int 
     }
 }
 
+// A read of a granule that nobody has written in this launch and that needs no new record, or a
+// plain one.
+static inline bool plain_read(const struct access *a, struct vg_gword *q, uint16_t bits)
+{
+    unsigned launch = a->g->launch;
+    if (a->writes || rec_launch(load(&q->w[0])) == launch || rec_launch(load(&q->w[1])) == launch) {
+        return false;
+    }
+    uint64_t r = load(&q->r);
+    if (rec_launch(r) != launch) {
+        q->rmask = bits;
+        store(&q->r, a->self);
+        return true;
+    }
+    const uint64_t flags = G_STRONG | G_NC;
+    return (q->rmask & bits) == bits &&
+           (r == a->self || ((r & G_MANY_CTAS) && (r & flags) == (a->self & flags)));
+}
+
+static inline void one(struct access *a, struct vg_gword *q, uint64_t addr, uint16_t bits, int lane)
+{
+    if (!plain_read(a, q, bits)) {
+        granule(a, q, addr, bits, lane);
+    }
+}
+
 void vg_race_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, unsigned bytes,
                     enum vg_access kind)
 {
@@ -273,7 +299,7 @@ void vg_race_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, u
         uint16_t now_bits = (uint16_t)(((1u << n) - 1) << lo);
         if (now != q) {
             if (q) {
-                granule(&a, q, at, bits, first);
+                one(&a, q, at, bits, first);
             }
             q = now;
             bits = 0;
@@ -282,14 +308,14 @@ void vg_race_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, u
         }
         bits |= now_bits;
         if (bytes == 32) {
-            granule(&a, q, at, 0xFFFF, first);
+            one(&a, q, at, 0xFFFF, first);
             q = now + 1;
             bits = 0xFFFF;
             at = x + 16;
         }
     }
     if (q) {
-        granule(&a, q, at, bits, first);
+        one(&a, q, at, bits, first);
     }
 }
 

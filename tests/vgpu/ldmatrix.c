@@ -92,15 +92,6 @@ static uint32_t row_mask(const struct matrix *x)
     return x->n == 4 ? 0xFFFFFFFFu : (1u << (8 * x->n)) - 1;
 }
 
-static void count_waves(struct vg_warp *w, const struct matrix *x, const uint32_t off[32])
-{
-    if (w->cta->grid->chk->count) {
-        struct vg_counts *c = w->cta->counts;
-        c->n[VG_N_LDMATRIX_WAVES] += vg_count_waves(off, row_mask(x), 16);
-        c->n[VG_N_LDMATRIX_IDEAL] += x->n;
-    }
-}
-
 typedef uint16_t half8 __attribute__((vector_size(16), aligned(4), may_alias));
 
 // 8 x 8 halves, a row of them in four lanes.
@@ -127,7 +118,7 @@ static int ldmatrix(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     uint32_t off[32] = {0};
     struct vg_cta *t;
     if (!vg_tc_whole_warp(w, mask, "ldmatrix") || !vg_sh_lanes(w, x->at, row_mask(x), &t, off) ||
-        !vg_check_shared(w, t, off, row_mask(x), 16, VG_LOAD)) {
+        !vg_check_shared(w, t, off, row_mask(x), 16, VG_LOAD | VG_ACCESS_MATRIX)) {
         return VG_STEP_FAULT;
     }
     for (unsigned q = 0; q < x->n; q++) {
@@ -139,7 +130,6 @@ static int ldmatrix(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             transpose(d);
         }
     }
-    count_waves(w, x, off);
     return VG_STEP_DONE;
 }
 
@@ -149,7 +139,7 @@ static int stmatrix(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     uint32_t off[32] = {0};
     struct vg_cta *t;
     if (!vg_tc_whole_warp(w, mask, "stmatrix") || !vg_sh_lanes(w, x->at, row_mask(x), &t, off) ||
-        !vg_check_shared(w, t, off, row_mask(x), 16, VG_STORE)) {
+        !vg_check_shared(w, t, off, row_mask(x), 16, VG_STORE | VG_ACCESS_MATRIX)) {
         return VG_STEP_FAULT;
     }
     for (unsigned q = 0; q < x->n; q++) {
@@ -168,7 +158,6 @@ static int stmatrix(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             memcpy(t->smem + off[q * 8 + r], m[r], 16);
         }
     }
-    count_waves(w, x, off);
     return VG_STEP_DONE;
 }
 

@@ -31,6 +31,7 @@ void vg_chk_grid_create(struct vg_grid *grid)
     // Beyond this a vector of clocks is too large; whoever synchronises then counts as ordered.
     g->n_far = n_far <= 1u << 14 ? (unsigned)n_far : 0;
     g->launch = g->race ? vg_race_launch_id() : 0;
+    g->epoch = g->count ? vg_traffic_epoch() : 0;
     pthread_mutex_init(&g->lock, NULL);
     g->n_gsync_buckets = 256;
     g->gsync = vg_chk_alloc(g->n_gsync_buckets, sizeof(*g->gsync));
@@ -62,9 +63,10 @@ static void cta_free(struct vg_chk_cta *c)
     free(c->sync);
     free(c->rrec);
     free(c->rbyte);
-    free(c->wrec);
+    free(c->wclk);
+    free(c->wwho);
     free(c->wbyte);
-    free(c->rmask);
+    free(c->block);
     free(c->shadow);
     free(c->warps);
     for (int i = 0; i < 2; i++) {
@@ -110,8 +112,9 @@ static struct vg_chk_cta *cta_new(struct vg_chk_grid *g, uint32_t smem_bytes)
     c->shadow = vg_chk_alloc(smem_bytes + 64, 1);
     c->warps = vg_chk_alloc(g->n_warps, sizeof(*c->warps));
     if (g->race) {
-        c->wrec = vg_chk_alloc(c->n_words + 4u, sizeof(*c->wrec));
-        c->rmask = vg_chk_alloc(c->n_words / VG_RBLOCK_WORDS + 1, sizeof(*c->rmask));
+        c->wclk = vg_chk_alloc(c->n_words + 4u, sizeof(*c->wclk));
+        c->wwho = vg_chk_alloc(c->n_words + 4u, sizeof(*c->wwho));
+        c->block = vg_chk_alloc(c->n_words / VG_RBLOCK_WORDS + 1, sizeof(*c->block));
         c->rrec = vg_chk_alloc(g->n_agents, sizeof(*c->rrec));
         c->rbyte = vg_chk_alloc(g->n_agents, sizeof(*c->rbyte));
         for (unsigned i = 0; i < g->n_warps; i++) {
@@ -124,8 +127,8 @@ static struct vg_chk_cta *cta_new(struct vg_chk_grid *g, uint32_t smem_bytes)
 static void forget_records(struct vg_chk_cta *c)
 {
     struct vg_chk_grid *g = c->grid;
-    memset(c->wrec, 0, c->n_words * sizeof(*c->wrec));
-    memset(c->rmask, 0, (c->n_words / VG_RBLOCK_WORDS + 1) * sizeof(*c->rmask));
+    memset(c->wclk, 0, c->n_words * sizeof(*c->wclk));
+    memset(c->block, 0, (c->n_words / VG_RBLOCK_WORDS + 1) * sizeof(*c->block));
     for (unsigned i = 0; i < g->n_agents; i++) {
         if (c->rrec[i]) {
             memset(c->rrec[i], 0, c->n_words * sizeof(uint32_t));
@@ -165,11 +168,7 @@ void vg_chk_cta_open(struct vg_cta *cta)
     } else if (g->race) {
         // Clocks go on where the last CTA stopped, so its records are history to everybody. In a
         // cluster the neighbours' clocks would not fit, so there the records are wiped.
-        uint32_t top = c->async_clock;
-        for (unsigned i = 0; i < g->n_warps; i++) {
-            uint32_t own = c->warps[i].vc[c->warps[i].agent];
-            top = own > top ? own : top;
-        }
+        uint32_t top = *c->now;
         c->base = top;
         if (g->cluster_ctas > 1 || top > VG_CLOCK_MAX / 2) {
             forget_records(c);
@@ -185,7 +184,9 @@ void vg_chk_cta_open(struct vg_cta *cta)
     }
     c->n_sync = 0;
     c->n_map_fences = 0;
-    c->async_clock = c->base + 1;
+    c->async_clock = c->async_prev = c->base;
+    c->own_now = c->base + 1;
+    c->now = &c->own_now;
     for (unsigned i = 0; i < g->n_warps; i++) {
         struct vg_chk_warp *k = &c->warps[i];
         k->agent = c->agent0 + i;
@@ -195,7 +196,9 @@ void vg_chk_cta_open(struct vg_cta *cta)
                 k->vc[a] = c->base;
             }
             k->vc[k->agent] = c->base + 1;
+            k->prev = k->floor = c->base;
             k->full_sync = c->base + 1;
+            k->floor_stale = false;
             k->has_pair = false;
             free(k->far);
             k->far = NULL;
@@ -220,6 +223,9 @@ void vg_chk_cluster_open(struct vg_cluster *cl)
             vg_vc_init(first->cluster_sync[i]);
         }
         vg_vc_clear(first->grid, first->cluster_sync[i]);
+    }
+    for (unsigned r = 0; r < cl->n; r++) {
+        cl->cta[r]->chk->now = &first->own_now;
     }
 }
 

@@ -68,10 +68,11 @@ bool vg_mem_init(int device, uint64_t bytes)
         uint8_t *data = reserve(range);
         uint8_t *shadow = reserve(range);
         // A record of 32 bytes for each 16 bytes of memory (grace.c).
-        void *words = reserve(range * 2);
-        if (data && shadow && words) {
+        void *words = reserve(range * 2), *sectors = reserve(range / 8);
+        if (data && shadow && words && sectors) {
             a->shadow = shadow;
             a->words = words;
+            a->sectors = sectors;
             a->base = (uint64_t)(uintptr_t)data;
             *h = (struct heap){.budget = bytes, .range = range, .next = a->base};
             __atomic_store_n(&a->bytes, range, __ATOMIC_RELEASE);
@@ -85,6 +86,9 @@ bool vg_mem_init(int device, uint64_t bytes)
             }
             if (words) {
                 munmap(words, range * 2);
+            }
+            if (sectors) {
+                munmap(sectors, range / 8);
             }
         }
     }
@@ -104,6 +108,7 @@ void vg_mem_reset(void)
         munmap((void *)(uintptr_t)a->base, a->bytes);
         munmap(a->shadow, a->bytes);
         munmap(a->words, a->bytes * 2);
+        munmap(a->sectors, a->bytes / 8);
         for (size_t i = 0; i < h->n_live; i++) {
             free(h->live[i].what);
         }

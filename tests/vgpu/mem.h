@@ -74,11 +74,18 @@ struct vg_gword {
     uint16_t wmask[2], rmask, pad_; // bytes of the granule
 };
 
+// Which launch last read and wrote a 32-byte sector (traffic.c).
+enum { VG_SECTOR = 32 };
+struct vg_sector {
+    uint16_t read, write;
+};
+
 // Shadow of a device address: one table lookup. NULL outside every arena.
 struct vg_arena {
-    uint64_t base, bytes;   // bytes 0: device not there
-    uint8_t *shadow;        // [bytes]
-    struct vg_gword *words; // [bytes / 16] race records (grace.c); reserved, touched on use
+    uint64_t base, bytes;      // bytes 0: device not there
+    uint8_t *shadow;           // [bytes]
+    struct vg_gword *words;    // [bytes / 16] race records (grace.c); reserved, touched on use
+    struct vg_sector *sectors; // [bytes / VG_SECTOR], reserved as well
 };
 extern struct vg_arena vg_arenas[VG_ARENAS];
 

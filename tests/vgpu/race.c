@@ -13,15 +13,17 @@ struct who { // the access at hand
     struct vg_chk_cta *t; // whose shared memory
     const uint32_t *vc;
     unsigned agent;
-    uint32_t clock;
+    uint32_t clock, floor;
     bool writes, strong;
     enum vg_access kind;
     bool reported;
 };
 
-static uint64_t w_record(uint32_t clock, unsigned agent, unsigned lane, unsigned flags)
+// Lane -1: all lanes together.
+static uint32_t who_word(const struct who *a, int lane)
 {
-    return (uint64_t)clock << 32 | (uint64_t)agent << 16 | lane << 8 | flags;
+    return (uint32_t)a->agent << 16 | (lane < 0 ? 63 : (uint32_t)lane) << 8 |
+           (a->strong ? VG_W_ATOMIC : 0);
 }
 
 static void agent_name(const struct vg_chk_cta *t, unsigned agent, char *buf, size_t n)
@@ -84,15 +86,14 @@ static bool lane_knows(const struct vg_chk_warp *k, int lane, int by, uint32_t c
 }
 
 // Write record against the access by `lane` (-1: every lane).
-static inline void check_w(struct who *a, uint64_t rec, uint32_t off, int lane)
+static inline void check_w(struct who *a, uint32_t clock, uint32_t who, uint32_t off, int lane)
 {
-    if (rec == 0 || (a->strong && (rec & VG_W_ATOMIC))) {
+    if (clock <= a->floor || (a->strong && (who & VG_W_ATOMIC))) {
         return;
     }
-    uint32_t clock = (uint32_t)(rec >> 32);
-    unsigned agent = (unsigned)(rec >> 16 & 0xFFFF);
+    unsigned agent = who >> 16;
     if (agent == a->agent) {
-        int by = (int)(rec >> 8 & 0xFF);
+        int by = (int)(who >> 8 & 0xFF);
         by = by < 32 ? by : -1;
         if ((by != lane || by < 0) && !lane_knows(a->w->chk, lane, by, clock)) {
             report(a, off, lane, agent, by, "written");
@@ -105,7 +106,7 @@ static inline void check_w(struct who *a, uint64_t rec, uint32_t off, int lane)
 static inline void check_r(struct who *a, unsigned agent, uint32_t rec, uint32_t off, int lane)
 {
     uint32_t clock = rec >> 8;
-    if (clock == 0 || (a->strong && (rec & VG_R_STRONG))) {
+    if (clock <= a->floor || (a->strong && (rec & VG_R_STRONG))) {
         return;
     }
     if (agent == a->agent) {
@@ -119,19 +120,18 @@ static inline void check_r(struct who *a, unsigned agent, uint32_t rec, uint32_t
     }
 }
 
-static inline uint32_t r_update(const struct who *a, uint32_t old, int lane)
+static inline uint32_t r_fresh(const struct who *a, int lane)
 {
-    uint32_t fresh =
-        a->clock << 8 | (lane < 0 ? VG_R_MULTI : (uint32_t)lane) | (a->strong ? VG_R_STRONG : 0);
-    if (old >> 8 == a->clock) {
-        if ((old & VG_R_MULTI) || (old & VG_R_LANE) != (fresh & VG_R_LANE)) {
-            fresh |= VG_R_MULTI;
-        }
-        if (!(old & VG_R_STRONG)) {
-            fresh &= ~(uint32_t)VG_R_STRONG;
-        }
-    }
-    return fresh;
+    return a->clock << 8 | (lane < 0 ? VG_R_MULTI : (uint32_t)lane) | (a->strong ? VG_R_STRONG : 0);
+}
+
+// The record after a read by `fresh`: lanes of one clock are several lanes, a weak one among strong
+// ones makes all weak. No branches: whole rows go through it.
+static inline uint32_t r_update(uint32_t old, uint32_t fresh)
+{
+    uint32_t differ = (old ^ fresh) & ~(uint32_t)VG_R_STRONG;
+    uint32_t merged = (fresh | (differ ? VG_R_MULTI : 0)) & (old | ~(uint32_t)VG_R_STRONG);
+    return differ < 256 ? merged : fresh;
 }
 
 static bool is_far(const struct vg_chk_cta *t, unsigned agent)
@@ -168,18 +168,36 @@ static uint64_t *w_bytes(struct vg_chk_cta *t)
     return t->wbyte;
 }
 
+static inline struct vg_block *block_of(const struct vg_chk_cta *t, uint32_t word)
+{
+    return &t->block[word / VG_RBLOCK_WORDS];
+}
+
+static inline void note_write(const struct who *a, uint32_t word)
+{
+    struct vg_block *b = block_of(a->t, word);
+    b->wtop = b->wtop > a->clock ? b->wtop : a->clock;
+}
+
+static inline void note_read(const struct who *a, uint32_t word)
+{
+    struct vg_block *b = block_of(a->t, word);
+    b->rtop = b->rtop > a->clock ? b->rtop : a->clock;
+    b->rmask |= read_bit(a->t, a->agent);
+}
+
 // Calls check_r for every agent that has read the word (or this byte of it).
 static void check_readers(struct who *a, uint32_t word, unsigned byte0, unsigned bytes, int lane)
 {
     struct vg_chk_cta *t = a->t;
-    uint64_t mask = t->rmask[word / VG_RBLOCK_WORDS];
+    uint64_t mask = block_of(t, word)->rmask;
     unsigned n = t->grid->n_agents;
     for (unsigned v = 0; v < n && mask; v++) {
         if (!(mask & read_bit(t, v)) || !t->rrec[v]) {
             continue;
         }
         uint32_t rec = t->rrec[v][word];
-        if (rec & VG_R_SPLIT) {
+        if (rec == VG_SPLIT) {
             for (unsigned b = byte0; b < byte0 + bytes; b++) {
                 check_r(a, v, t->rbyte[v][word * 4 + b], word * 4 + b, lane);
             }
@@ -193,13 +211,13 @@ static void check_readers(struct who *a, uint32_t word, unsigned byte0, unsigned
 static void check_word(struct who *a, uint32_t word, unsigned byte0, unsigned bytes, int lane)
 {
     struct vg_chk_cta *t = a->t;
-    uint64_t rec = t->wrec[word];
-    if (rec & VG_W_SPLIT) {
+    if (t->wclk[word] == VG_SPLIT) {
         for (unsigned b = byte0; b < byte0 + bytes; b++) {
-            check_w(a, t->wbyte[word * 4 + b], word * 4 + b, lane);
+            uint64_t rec = t->wbyte[word * 4 + b];
+            check_w(a, (uint32_t)(rec >> 32), (uint32_t)rec, word * 4 + b, lane);
         }
     } else {
-        check_w(a, rec, word * 4, lane);
+        check_w(a, t->wclk[word], t->wwho[word], word * 4, lane);
     }
     if (a->writes) {
         check_readers(a, word, byte0, bytes, lane);
@@ -209,42 +227,42 @@ static void check_word(struct who *a, uint32_t word, unsigned byte0, unsigned by
 static void record_write(struct who *a, uint32_t word, unsigned byte0, unsigned bytes, int lane)
 {
     struct vg_chk_cta *t = a->t;
-    uint64_t fresh =
-        w_record(a->clock, a->agent, lane < 0 ? 63 : (unsigned)lane, a->strong ? VG_W_ATOMIC : 0);
+    note_write(a, word);
     if (bytes == 4) {
-        t->wrec[word] = fresh;
+        t->wclk[word] = a->clock;
+        t->wwho[word] = who_word(a, lane);
         return;
     }
     uint64_t *b = w_bytes(t) + word * 4;
-    if (!(t->wrec[word] & VG_W_SPLIT)) {
+    if (t->wclk[word] != VG_SPLIT) {
         for (int i = 0; i < 4; i++) {
-            b[i] = t->wrec[word];
+            b[i] = (uint64_t)t->wclk[word] << 32 | t->wwho[word];
         }
-        t->wrec[word] = VG_W_SPLIT;
+        t->wclk[word] = VG_SPLIT;
     }
     for (unsigned i = byte0; i < byte0 + bytes; i++) {
-        b[i] = fresh;
+        b[i] = (uint64_t)a->clock << 32 | who_word(a, lane);
     }
 }
 
 static void record_read(struct who *a, uint32_t word, unsigned byte0, unsigned bytes, int lane)
 {
     struct vg_chk_cta *t = a->t;
-    uint32_t *r = &r_array(t, a->agent)[word];
-    t->rmask[word / VG_RBLOCK_WORDS] |= read_bit(t, a->agent);
-    if (bytes == 4 && !(*r & VG_R_SPLIT)) {
-        *r = r_update(a, *r, lane);
+    uint32_t *r = &r_array(t, a->agent)[word], fresh = r_fresh(a, lane);
+    note_read(a, word);
+    if (bytes == 4 && *r != VG_SPLIT) {
+        *r = r_update(*r, fresh);
         return;
     }
     uint32_t *b = r_bytes(t, a->agent) + word * 4;
-    if (!(*r & VG_R_SPLIT)) {
+    if (*r != VG_SPLIT) {
         for (int i = 0; i < 4; i++) {
             b[i] = *r;
         }
-        *r = VG_R_SPLIT;
+        *r = VG_SPLIT;
     }
     for (unsigned i = byte0; i < byte0 + bytes; i++) {
-        b[i] = r_update(a, b[i], lane);
+        b[i] = r_update(b[i], fresh);
     }
 }
 
@@ -256,6 +274,7 @@ static struct who who_is(struct vg_warp *w, struct vg_cta *target, enum vg_acces
                         .vc = k->vc,
                         .agent = k->agent,
                         .clock = k->vc[k->agent],
+                        .floor = vg_clock_floor(w),
                         .writes = kind == VG_STORE || kind == VG_STORE_STRONG || kind == VG_ATOMIC,
                         .strong =
                             kind == VG_ATOMIC || kind == VG_LOAD_STRONG || kind == VG_STORE_STRONG,
@@ -264,32 +283,39 @@ static struct who who_is(struct vg_warp *w, struct vg_cta *target, enum vg_acces
 
 // ---- words in a row: word0.., `per` words for each lane from lane0 on (per 0: all by lane0) ----
 
+// Everything that the access must be ordered with lies below the floor.
+static inline bool below_floor(const struct who *a, uint32_t word0, unsigned n)
+{
+    const struct vg_block *b = block_of(a->t, word0), *last = block_of(a->t, word0 + n - 1);
+    for (; b <= last; b++) {
+        if (b->wtop > a->floor || (a->writes && b->rtop > a->floor)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // True when no write record of the row can be in conflict, whatever the lane. One comparison per
 // word where the records agree in agent and clock.
 static bool row_written_fine(const struct who *a, uint32_t word0, unsigned n)
 {
-    const uint64_t *rec = a->t->wrec + word0;
-    uint64_t known = 0, other = 0, flags = 0; // record 0 is fine
+    const uint32_t *clk = a->t->wclk + word0, *who = a->t->wwho + word0;
+    uint32_t known_clock = 0;
+    unsigned known_agent = 0;
     for (unsigned i = 0; i < n; i++) {
-        other |= rec[i] ^ rec[0];
-        flags |= rec[i];
-    }
-    if (!(other >> 16) && !(flags & VG_W_SPLIT)) {
-        n = 1; // one writer at one clock
-    }
-    for (unsigned i = 0; i < n; i++) {
-        uint64_t key = rec[i] >> 16;
-        if (key != known || (rec[i] & VG_W_SPLIT)) {
-            if (rec[i] & VG_W_SPLIT) {
-                return false;
-            }
-            uint32_t clock = (uint32_t)(key >> 16);
-            unsigned agent = (unsigned)(key & 0xFFFF);
-            if (agent == a->agent ? clock >= a->w->chk->full_sync : clock > a->vc[agent]) {
-                return false;
-            }
-            known = key;
+        if (clk[i] <= a->floor) {
+            continue;
         }
+        unsigned agent = who[i] >> 16;
+        if (clk[i] == known_clock && agent == known_agent) {
+            continue;
+        }
+        bool late = agent == a->agent ? clk[i] >= a->w->chk->full_sync : clk[i] > a->vc[agent];
+        if (late || clk[i] == VG_SPLIT) {
+            return false;
+        }
+        known_clock = clk[i];
+        known_agent = agent;
     }
     return true;
 }
@@ -299,8 +325,13 @@ static bool row_read_fine(const struct who *a, uint32_t word0, unsigned n)
 {
     struct vg_chk_cta *t = a->t;
     uint64_t mask = 0;
+    uint32_t latest = 0;
     for (unsigned b = word0 / VG_RBLOCK_WORDS; b <= (word0 + n - 1) / VG_RBLOCK_WORDS; b++) {
-        mask |= t->rmask[b];
+        mask |= t->block[b].rmask;
+        latest = latest > t->block[b].rtop ? latest : t->block[b].rtop;
+    }
+    if (latest <= a->floor) {
+        return true;
     }
     unsigned n_agents = t->grid->n_agents;
     for (unsigned v = 0; v < n_agents && mask; v++) {
@@ -308,84 +339,171 @@ static bool row_read_fine(const struct who *a, uint32_t word0, unsigned n)
             continue;
         }
         const uint32_t *rec = t->rrec[v] + word0;
-        uint32_t top = 0, any = 0;
+        uint32_t top = 0;
         for (unsigned i = 0; i < n; i++) {
             top = rec[i] > top ? rec[i] : top;
-            any |= rec[i];
-        }
-        if (any & VG_R_SPLIT) {
-            return false;
         }
         uint32_t clock = top >> 8;
-        if (v == a->agent ? clock >= a->w->chk->full_sync : clock > a->vc[v]) {
+        if (top == VG_SPLIT || (v == a->agent ? clock >= a->w->chk->full_sync : clock > a->vc[v])) {
             return false;
         }
     }
     return true;
 }
 
-static void row(struct who *a, uint32_t word0, unsigned n, int lane0, unsigned per)
+static void check_row(struct who *a, uint32_t word0, unsigned n, int lane0, unsigned per)
 {
-    struct vg_chk_cta *t = a->t;
-    bool fine = row_written_fine(a, word0, n) && (!a->writes || row_read_fine(a, word0, n));
-    if (!fine) {
-        for (unsigned i = 0; i < n; i++) {
-            check_word(a, word0 + i, 0, 4, per ? lane0 + (int)(i / per) : lane0);
-        }
+    if (below_floor(a, word0, n) ||
+        (row_written_fine(a, word0, n) && (!a->writes || row_read_fine(a, word0, n)))) {
+        return;
     }
-    if (a->writes) {
-        uint64_t fresh = w_record(a->clock, a->agent, 0, a->strong ? VG_W_ATOMIC : 0);
+    for (unsigned i = 0; i < n; i++) {
+        check_word(a, word0 + i, 0, 4, per ? lane0 + (int)(i / per) : lane0);
+    }
+}
+
+static void record_row_write(struct who *a, uint32_t word0, unsigned n, int lane0, unsigned per)
+{
+    uint32_t *clk = a->t->wclk + word0, *who = a->t->wwho + word0;
+    for (unsigned b = word0 & ~(VG_RBLOCK_WORDS - 1u); b < word0 + n; b += VG_RBLOCK_WORDS) {
+        note_write(a, b);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        clk[i] = a->clock;
+    }
+    if (!per) {
+        uint32_t word = who_word(a, lane0);
         for (unsigned i = 0; i < n; i++) {
-            unsigned lane = per ? (unsigned)lane0 + i / per : lane0 < 0 ? 63 : (unsigned)lane0;
-            t->wrec[word0 + i] = fresh | (uint64_t)lane << 8;
+            who[i] = word;
         }
         return;
     }
-    uint32_t *r = r_array(t, a->agent) + word0;
-    for (unsigned b = word0 / VG_RBLOCK_WORDS; b <= (word0 + n - 1) / VG_RBLOCK_WORDS; b++) {
-        t->rmask[b] |= read_bit(t, a->agent);
+    for (unsigned i = 0; i < n; i += per) {
+        uint32_t word = who_word(a, lane0 + (int)(i / per));
+        for (unsigned k = 0; k < per; k++) {
+            who[i + k] = word;
+        }
+    }
+}
+
+// r[0..n) read by one lane.
+static inline void read_words(struct who *a, uint32_t *r, uint32_t word0, unsigned n, int lane)
+{
+    uint32_t fresh = r_fresh(a, lane), split = 0;
+    for (unsigned i = 0; i < n; i++) {
+        split |= r[i] == VG_SPLIT;
+    }
+    if (split) {
+        for (unsigned i = 0; i < n; i++) {
+            record_read(a, word0 + i, 0, 4, lane);
+        }
+        return;
     }
     for (unsigned i = 0; i < n; i++) {
-        int lane = per ? lane0 + (int)(i / per) : lane0;
-        if (r[i] & VG_R_SPLIT) {
-            record_read(a, word0 + i, 0, 4, lane);
-        } else {
-            r[i] = r_update(a, r[i], lane);
+        r[i] = r_update(r[i], fresh);
+    }
+}
+
+static void record_row_read(struct who *a, uint32_t word0, unsigned n, int lane0, unsigned per)
+{
+    uint32_t *r = r_array(a->t, a->agent) + word0;
+    for (unsigned b = word0 & ~(VG_RBLOCK_WORDS - 1u); b < word0 + n; b += VG_RBLOCK_WORDS) {
+        note_read(a, b);
+    }
+    if (!per) {
+        read_words(a, r, word0, n, lane0);
+        return;
+    }
+    for (unsigned i = 0; i < n; i += per) {
+        read_words(a, r + i, word0 + i, per, lane0 + (int)(i / per));
+    }
+}
+
+static void row(struct who *a, uint32_t word0, unsigned n, int lane0, unsigned per)
+{
+    check_row(a, word0, n, lane0, per);
+    if (a->writes) {
+        record_row_write(a, word0, n, lane0, per);
+    } else {
+        record_row_read(a, word0, n, lane0, per);
+    }
+}
+
+// Both halves of x at most the same half of y; all below 2^31.
+static inline bool halves_at_most(uint64_t x, uint64_t y)
+{
+    const uint64_t high = UINT64_C(0x8000000080000000);
+    return (((y | high) - x) & high) == high;
+}
+
+static inline void fill4(uint32_t *p, uint32_t v)
+{
+    uint64_t x = v * UINT64_C(0x100000001);
+    memcpy(p, &x, 8);
+    memcpy(p + 2, &x, 8);
+}
+
+// Lanes with a piece of `per` words each, none of which crosses a block: they are aligned.
+static inline void read_pieces(struct who *a, const uint32_t off[32], uint32_t mask, unsigned per)
+{
+    uint32_t *all = r_array(a->t, a->agent);
+    const uint64_t bit = read_bit(a->t, a->agent);
+    const uint64_t older = ((a->clock << 8) - 1) * UINT64_C(0x100000001);
+    for (uint32_t m = mask; m; m &= m - 1) {
+        int lane = __builtin_ctz(m);
+        uint32_t word = off[lane] / 4, *r = all + word;
+        struct vg_block *b = block_of(a->t, word);
+        if (b->wtop > a->floor) {
+            check_row(a, word, per, lane, 0);
+        }
+        b->rtop = b->rtop > a->clock ? b->rtop : a->clock;
+        b->rmask |= bit;
+        if (per == 4) { // records of older clocks are replaced, whatever they tell
+            uint64_t x, y;
+            memcpy(&x, r, 8);
+            memcpy(&y, r + 2, 8);
+            if (halves_at_most(x, older) && halves_at_most(y, older)) {
+                fill4(r, r_fresh(a, lane));
+                continue;
+            }
+        }
+        read_words(a, r, word, per, lane);
+    }
+}
+
+static inline void write_pieces(struct who *a, const uint32_t off[32], uint32_t mask, unsigned per)
+{
+    struct vg_chk_cta *t = a->t;
+    for (uint32_t m = mask; m; m &= m - 1) {
+        int lane = __builtin_ctz(m);
+        const struct vg_block *b = block_of(t, off[lane] / 4);
+        if (b->wtop > a->floor || b->rtop > a->floor) {
+            check_row(a, off[lane] / 4, per, lane, 0);
+        }
+    }
+    // All checks before all records: lanes of one instruction do not race.
+    for (uint32_t m = mask; m; m &= m - 1) {
+        int lane = __builtin_ctz(m);
+        uint32_t word = off[lane] / 4, who = who_word(a, lane);
+        note_write(a, word);
+        if (per == 4) {
+            fill4(t->wclk + word, a->clock);
+            fill4(t->wwho + word, who);
+            continue;
+        }
+        for (unsigned i = 0; i < per; i++) {
+            t->wclk[word + i] = a->clock;
+            t->wwho[word + i] = who;
         }
     }
 }
 
-// The range that lanes of 4 bytes and more cover, with what lies between them, is free of
-// conflicts. False says nothing.
-static bool hull_fine(const struct who *a, const uint32_t off[32], uint32_t mask, unsigned bytes)
+static inline void pieces(struct who *a, const uint32_t off[32], uint32_t mask, unsigned per)
 {
-    uint32_t lo = UINT32_MAX, hi = 0;
-    for (unsigned l = 0; l < 32; l++) {
-        if (mask >> l & 1) {
-            lo = off[l] < lo ? off[l] : lo;
-            hi = off[l] > hi ? off[l] : hi;
-        }
-    }
-    uint32_t n = (hi + bytes - lo) / 4;
-    return n <= 512 && row_written_fine(a, lo / 4, n) &&
-           (!a->writes || row_read_fine(a, lo / 4, n));
-}
-
-// Read records of the `per` words of one lane.
-static inline void record_lane(struct who *a, uint32_t *r, uint32_t word, unsigned per, int lane)
-{
-    uint32_t busy = 0;
-    for (unsigned i = 0; i < per; i++) {
-        busy |= r[word + i] >> 8 == a->clock || (r[word + i] & VG_R_SPLIT) ? 1u : 0u;
-    }
-    for (unsigned i = 0; i < per; i++) {
-        if (!busy) {
-            r[word + i] = a->clock << 8 | (uint32_t)lane | (a->strong ? VG_R_STRONG : 0);
-        } else if (r[word + i] & VG_R_SPLIT) {
-            record_read(a, word + i, 0, 4, lane);
-        } else {
-            r[word + i] = r_update(a, r[word + i], lane);
-        }
+    if (a->writes) {
+        write_pieces(a, off, mask, per);
+    } else {
+        read_pieces(a, off, mask, per);
     }
 }
 
@@ -398,44 +516,18 @@ void vg_race_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t off
     struct who a = who_is(w, target, kind);
     if (bytes >= 4) {
         unsigned per = bytes / 4;
-        bool is_row = mask == 0xFFFFFFFFu;
-        for (unsigned i = 1; i < 32 && is_row; i++) {
-            is_row = off[i] == off[0] + i * bytes;
+        uint32_t differ = ~mask;
+        for (unsigned i = 0; i < 32; i++) {
+            differ |= off[i] ^ (off[0] + i * bytes);
         }
-        if (is_row) {
+        if (!differ) {
             row(&a, off[0] / 4, 32 * per, 0, per);
-            return;
-        }
-        const bool fine = hull_fine(&a, off, mask, bytes);
-        if (!a.writes) {
-            uint32_t *r = r_array(a.t, a.agent);
-            for (uint32_t m = mask; m; m &= m - 1) {
-                int lane = __builtin_ctz(m);
-                uint32_t word = off[lane] / 4;
-                for (unsigned i = 0; !fine && i < per; i++) {
-                    check_word(&a, word + i, 0, 4, lane);
-                }
-                // Aligned to its size, so one lane's words are of one block.
-                a.t->rmask[word / VG_RBLOCK_WORDS] |= read_bit(a.t, a.agent);
-                record_lane(&a, r, word, per, lane);
-            }
-            return;
-        }
-        // All checks before all records: lanes of one instruction do not race with each other.
-        for (uint32_t m = fine ? 0 : mask; m; m &= m - 1) {
-            int lane = __builtin_ctz(m);
-            uint32_t word = off[lane] / 4;
-            if (!row_written_fine(&a, word, per) || !row_read_fine(&a, word, per)) {
-                for (unsigned i = 0; i < per; i++) {
-                    check_word(&a, word + i, 0, 4, lane);
-                }
-            }
-        }
-        for (uint32_t m = mask; m; m &= m - 1) {
-            int lane = __builtin_ctz(m);
-            for (unsigned i = 0; i < per; i++) {
-                record_write(&a, off[lane] / 4 + i, 0, 4, lane);
-            }
+        } else if (per == 4) { // the compiler unrolls
+            pieces(&a, off, mask, 4);
+        } else if (per == 1) {
+            pieces(&a, off, mask, 1);
+        } else {
+            pieces(&a, off, mask, per);
         }
         return;
     }
@@ -484,10 +576,11 @@ void vg_race_check_write(struct vg_warp *w, struct vg_cta *target, const uint32_
         return;
     }
     struct who a = who_is(w, target, VG_STORE);
-    if (!hull_fine(&a, off, mask, bytes)) {
-        for (uint32_t m = mask; m; m &= m - 1) {
-            int lane = __builtin_ctz(m);
-            vg_race_range_check_write(w, target, off[lane], bytes, lane);
+    for (uint32_t m = mask; m; m &= m - 1) {
+        int lane = __builtin_ctz(m);
+        const struct vg_block *b = block_of(a.t, off[lane] / 4);
+        if (b->wtop > a.floor || b->rtop > a.floor) {
+            check_row(&a, off[lane] / 4, bytes / 4, lane, 0);
         }
     }
 }
@@ -499,12 +592,8 @@ void vg_race_range_check_write(struct vg_warp *w, struct vg_cta *target, uint32_
         return;
     }
     struct who a = who_is(w, target, VG_STORE);
-    uint32_t first = off / 4, n = (off + bytes + 3) / 4 - first;
-    if (!row_written_fine(&a, first, n) || !row_read_fine(&a, first, n)) {
-        for (unsigned i = 0; i < n; i++) {
-            check_word(&a, first + i, 0, 4, lane);
-        }
-    }
+    uint32_t first = off / 4;
+    check_row(&a, first, (off + bytes + 3) / 4 - first, lane, 0);
 }
 
 void vg_race_async_write(struct vg_chk_cta *c, uint32_t off, uint32_t bytes, uint32_t clock,
@@ -513,9 +602,14 @@ void vg_race_async_write(struct vg_chk_cta *c, uint32_t off, uint32_t bytes, uin
     if (!c->grid->race || bytes == 0) {
         return;
     }
-    uint64_t rec = w_record(clock, c->async_agent, 63, async_proxy ? VG_W_ASYNC : 0);
+    uint32_t who = (uint32_t)c->async_agent << 16 | 63 << 8 | (async_proxy ? VG_W_ASYNC : 0);
     for (uint32_t i = off / 4; i < (off + bytes + 3) / 4; i++) {
-        c->wrec[i] = rec;
+        c->wclk[i] = clock;
+        c->wwho[i] = who;
+    }
+    for (uint32_t b = off / 4 / VG_RBLOCK_WORDS; b <= (off + bytes - 1) / 4 / VG_RBLOCK_WORDS;
+         b++) {
+        c->block[b].wtop = c->block[b].wtop > clock ? c->block[b].wtop : clock;
     }
 }
 
@@ -530,21 +624,21 @@ void vg_race_async_read(struct vg_warp *w, struct vg_cta *target, uint32_t off, 
     const uint32_t *fenced = vg_view(t->grid, w->chk->vc, VG_VIEW_SHARED);
     uint32_t first = off / 4, n = (off + bytes + 3) / 4 - first;
     row(&a, first, n, -1, 0);
-    uint64_t known = 0;
+    uint32_t known_clock = 0, known_who = 0;
     for (uint32_t i = first; i < first + n; i++) {
-        for (unsigned b = 0; b < 4; b++) {
-            uint64_t rec = t->wrec[i];
-            if (rec & VG_W_SPLIT) {
-                rec = t->wbyte[i * 4 + b];
-            } else if (b > 0) {
-                break;
+        bool split = t->wclk[i] == VG_SPLIT;
+        for (unsigned b = 0; b < (split ? 4u : 1u); b++) {
+            uint32_t clock = t->wclk[i], who = t->wwho[i];
+            if (split) {
+                clock = (uint32_t)(t->wbyte[i * 4 + b] >> 32);
+                who = (uint32_t)t->wbyte[i * 4 + b];
             }
-            if (rec == 0 || (rec & VG_W_ASYNC) || rec >> 16 == known) {
+            unsigned agent = who >> 16;
+            if (clock <= t->base || (who & VG_W_ASYNC) ||
+                (clock == known_clock && agent == known_who)) {
                 continue;
             }
-            uint32_t clock = (uint32_t)(rec >> 32);
-            unsigned agent = (unsigned)(rec >> 16 & 0xFFFF);
-            if (clock > t->base && clock > fenced[agent]) {
+            if (clock > fenced[agent]) {
                 char name[64];
                 agent_name(t, agent, name, sizeof(name));
                 VG_FIND(w, -1, VG_PROXY_FENCE,
@@ -553,7 +647,8 @@ void vg_race_async_read(struct vg_warp *w, struct vg_cta *target, uint32_t off, 
                         what, i * 4 + b, name);
                 return;
             }
-            known = rec >> 16;
+            known_clock = clock;
+            known_who = agent;
         }
     }
 }

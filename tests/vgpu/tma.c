@@ -283,6 +283,7 @@ static bool check_run(void *ctx, uint64_t addr, uint32_t bytes)
     }
     if (!c->write) {
         vg_race_global_range(c->w, addr, bytes, (int)c->lane, c->kind);
+        vg_count_global_range(c->w, addr, bytes, true, false);
     }
     return true;
 }
