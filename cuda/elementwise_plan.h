@@ -12,9 +12,25 @@
 #include "norm.h"
 #include "rope.h"
 
-#define K_ELEMENTWISE_MODULES(X) X(embed)
+#define K_ELEMENTWISE_MODULES(X) \
+    X(embed) \
+    X(norm) \
+    X(act) \
+    X(rope) \
+    X(kv_copy)
 
-#define K_ELEMENTWISE_KERNELS(X) X(embed, embed_b16, struct k_embed_args)
+#define K_ELEMENTWISE_KERNELS(X) \
+    X(embed, embed_b16, struct k_embed_args) \
+    X(norm, rmsnorm_b16_v1, struct k_rmsnorm_args) \
+    X(norm, rmsnorm_b16_v2, struct k_rmsnorm_args) \
+    X(norm, rmsnorm_b16_v4, struct k_rmsnorm_args) \
+    X(norm, rmsnorm_b16_long, struct k_rmsnorm_args) \
+    X(act, silu_mul_b16, struct k_silu_mul_args) \
+    X(rope, rope_kv_b16_d64, struct k_rope_kv_args) \
+    X(rope, rope_kv_b16_d128, struct k_rope_kv_args) \
+    X(rope, rope_kv_b16_d256, struct k_rope_kv_args) \
+    X(rope, rope_kv_b16_any, struct k_rope_kv_args) \
+    X(kv_copy, kv_copy_16, struct k_kv_copy_args)
 
 int k_plan_embed(const struct k_facts *f, const struct k_work *w, const struct k_embed_args *a,
                  struct k_launch out[K_MAX_LAUNCHES]);

@@ -76,6 +76,11 @@ void vg_count_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
                      bool reads, bool writes)
 {
     const struct vg_chk_grid *g = w->cta->grid->chk;
+    const struct vg_grid *grid = w->cta->grid;
+    // Parameters that a program took the address of: on hardware they are in the constant bank.
+    if (addr[__builtin_ctz(mask)] - grid->params_addr < grid->launch->kernel->params_bytes) {
+        return;
+    }
     unsigned lanes = (unsigned)__builtin_popcount(mask);
     unsigned sect = vg_count_sectors(addr, mask, bytes), unique[2] = {0, 0};
     // Minimal: as if the distinct bytes were dense. Lanes on one address count once.
