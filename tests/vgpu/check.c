@@ -425,7 +425,8 @@ bool vg_check_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
         }
     }
     const struct vg_launch *l = w->cta->grid->launch;
-    for (uint32_t m = l->hidden ? mask : 0; m; m &= m - 1) {
+    // The memory of two devices does not touch: a dense row lies in one.
+    for (uint32_t m = l->hidden ? (row ? 1 : mask) : 0; m; m &= m - 1) {
         int lane = __builtin_ctz(m);
         if (!in_reach(w, lane, addr[lane], bytes, kind)) {
             return false;

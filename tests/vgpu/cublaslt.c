@@ -529,14 +529,15 @@ struct job {
 static struct job *jobs;
 static pthread_mutex_t jobs_lock = PTHREAD_MUTEX_INITIALIZER;
 
+// The whole extent, gaps between columns too: what is really used is said elsewhere
+// (mm_check_read).
 static void *fetch(uint64_t addr, int64_t bytes, const char *what)
 {
-    bool uninit = false;
     void *p = malloc((size_t)bytes + 64);
     if (p == NULL) {
         return NULL;
     }
-    if (!driver.vgpu_read(p, addr, (size_t)bytes, &uninit)) {
+    if (!driver.vgpu_peek(p, addr, (size_t)bytes)) {
         char text[160];
         snprintf(text, sizeof text, "cublasLtMatmul: %s is not allocated any more", what);
         driver.vgpu_report("stream-order", text);
@@ -570,7 +571,9 @@ static int run(void *arg, bool cancel)
             driver.vgpu_poison(j->workspace, j->workspace_bytes);
         }
         mm_check_read(&driver, &m, j->a, j->b, j->c);
-        ok = mm_run(&m) && mm_store(&driver, &m, j->d);
+        bool uninit = false;
+        ok = bias == NULL || driver.vgpu_read(bias, j->bias, (size_t)j->bias_bytes, &uninit);
+        ok = ok && mm_run(&m) && mm_store(&driver, &m, j->d);
     }
     free(a);
     free(b);
@@ -675,9 +678,12 @@ cublasStatus_t CUBLASWINAPI cublasLtMatmul(
                 "the workspace is smaller than the algorithm said, or not aligned to 256");
         }
         j.workspace_bytes = algo->data[1];
-        if (j.workspace_bytes > 0 && !driver.vgpu_owns(j.workspace, workspaceSizeInBytes, NULL)) {
-            return refuse(CUBLAS_STATUS_INVALID_VALUE, "the workspace is not device memory");
-        }
+    } else if (workspace != NULL && workspaceSizeInBytes >= WORKSPACE_BYTES) {
+        j.workspace = (uint64_t)(uintptr_t)workspace; // the library's own choice takes it too
+        j.workspace_bytes = WORKSPACE_BYTES;
+    }
+    if (j.workspace_bytes > 0 && !driver.vgpu_owns(j.workspace, workspaceSizeInBytes, NULL)) {
+        return refuse(CUBLAS_STATUS_INVALID_VALUE, "the workspace is not device memory");
     }
     struct job *kept = malloc(sizeof *kept);
     if (kept == NULL) {

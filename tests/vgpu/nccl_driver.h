@@ -23,6 +23,7 @@
     X(cuMemFree_v2) \
     X(vgpu_enqueue) \
     X(vgpu_read) \
+    X(vgpu_peek) \
     X(vgpu_write) \
     X(vgpu_poison) \
     X(vgpu_owns) \

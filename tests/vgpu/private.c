@@ -44,6 +44,12 @@ bool vgpu_read(void *dst, uint64_t src, size_t bytes, bool *uninitialised)
     return ok;
 }
 
+bool vgpu_peek(void *dst, uint64_t src, size_t bytes)
+{
+    bool ignored = false;
+    return vg_mem_host_read(dst, src, bytes, &ignored);
+}
+
 bool vgpu_write(uint64_t dst, const void *src, size_t bytes)
 {
     vg_order_note(dst, bytes, true);

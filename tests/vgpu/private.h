@@ -19,6 +19,7 @@ int vgpu_enqueue(void *stream, int (*fn)(void *arg, bool cancel), void *arg, con
 
 // Device memory from inside such a function. false: not all of it is in live allocations.
 bool vgpu_read(void *dst, uint64_t src, size_t bytes, bool *uninitialised);
+bool vgpu_peek(void *dst, uint64_t src, size_t bytes); // and it does not count as an access
 bool vgpu_write(uint64_t dst, const void *src, size_t bytes);
 bool vgpu_poison(uint64_t dst, size_t bytes); // its content is about to be replaced
 // Whether bytes at addr are device memory (of *device) or pinned memory, in one allocation.

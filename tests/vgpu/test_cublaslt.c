@@ -206,6 +206,52 @@ Test(cublaslt, bf16_products_take_every_transposition_and_a_bias)
     cu_clean();
 }
 
+static void product(struct world *w, CUdeviceptr d, CUdeviceptr work, CUstream s)
+{
+    int32_t one = 1, zero = 0;
+    LOK(lt.cublasLtMatmul(w->handle, w->desc, &one, (void *)w->pa, w->a, (void *)w->pb, w->b, &zero,
+                          (void *)d, w->d, (void *)d, w->d, NULL, (void *)work,
+                          work != 0 ? 32768 : 0, (cudaStream_t)s));
+}
+
+Test(cublaslt, products_of_two_streams_are_ordered_like_kernels)
+{
+    struct world w;
+    lt_open(&w);
+    make_s8(&w);
+    struct cu_kernels k = cu_kernels();
+    CUstream other = NULL;
+    CUevent e = NULL;
+    OK(cu.cuStreamCreate(&other, CU_STREAM_NON_BLOCKING));
+    OK(cu.cuEventCreate(&e, CU_EVENT_DISABLE_TIMING));
+    OK(cu.cuMemsetD8(w.pa, 1, 65536));
+    OK(cu.cuMemsetD8(w.pb, 1, 65536));
+    OK(cu.cuMemsetD8(w.pd, 0, 65536));
+    OK(cu.cuCtxSynchronize());
+    // Clean: two products that read the same; what lies between columns is not theirs.
+    OK(cu_launch(k.set, w.pd + 4 * M, 1, 1, other)); // the gap of the first column
+    product(&w, w.pd, w.work, w.stream);
+    product(&w, w.pd + 32768, w.work + 32768, other);
+    OK(cu.cuCtxSynchronize());
+    cu_clean();
+    product(&w, w.pd, w.work, w.stream);
+    OK(cu.cuEventRecord(e, w.stream));
+    OK(cu.cuStreamWaitEvent(other, e, 0));
+    OK(cu_launch(k.add, w.pd, M, 1, other));
+    OK(cu.cuCtxSynchronize());
+    cu_clean();
+    product(&w, w.pd, w.work, w.stream);
+    product(&w, w.pd + 32768, w.work, other); // one workspace for both
+    OK(cu.cuCtxSynchronize());
+    cu_found("stream-order", "nothing orders them");
+    cu.vgpu_findings_clear();
+    product(&w, w.pd, 0, w.stream);
+    OK(cu_launch(k.add, w.pd, M, 1, other));
+    OK(cu.cuCtxSynchronize());
+    cu_found("stream-order", "cublasLtMatmul");
+    lt_close(&w);
+}
+
 Test(cublaslt, what_the_real_library_refuses_is_refused)
 {
     struct world w;
