@@ -6,7 +6,7 @@
  *   0. if any l is NaN or +inf, here or after 6, or all are -inf after 6:
  *      token = K_SAMPLE_NOT_A_NUMBER, nothing else is written
  *   1. reported logprobs: log_softmax(l) of the raw logits, before anything below
- *   2. bias:         l[t] += v                      for each (t, v) of bias
+ *   2. bias:         l[t] += v                      for each (t, v) of bias, tokens distinct
  *   3. bitmask:      l[t] = -inf                    where bit t (word t/32, bit t%32) is 0
  *   4. banned:       l[t] = -inf                    for each t of banned (stop tokens below
  *                                                   min_tokens)
@@ -38,7 +38,9 @@
  *           the largest (1.5e-6 for 49,152 tokens). Logprobs are made of the same weights at
  *           temperature 1.
  * Cost      memory bound: a few passes over B * vocab fp32.
- * Oracle    csrc/cpu/sample.c.   Test: tests/cpu/test_sample.c */
+ * Kernels   sample.cu, sample_pick.cu: the same integers, so the same tokens and logprobs as the oracle
+ *           on a machine with FMA; the logits stay as they are.
+ * Oracle    csrc/cpu/sample.c.   Test: tests/cpu/test_sample.c, tests/cuda/test_cuda_sample.c */
 #ifndef K_SAMPLE_H
 #define K_SAMPLE_H
 

@@ -18,6 +18,7 @@
     X(cuModuleLoadData) \
     X(cuModuleGetFunction) \
     X(cuFuncSetAttribute) \
+    X(cuFuncGetAttribute) \
     X(cuFuncGetParamInfo) \
     X(cuLaunchKernelEx) \
     X(cuMemAlloc) \
@@ -106,8 +107,10 @@ static void load_kernels(void)
         OK(cuFuncGetParamInfo(kt.functions[i], 0, &offset, &bytes));
         cr_assert_eq(bytes, row->arg_bytes, "%s takes %zu bytes, its list says %u", row->name,
                      bytes, row->arg_bytes);
+        int fixed;
+        OK(cuFuncGetAttribute(&fixed, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, kt.functions[i]));
         OK(cuFuncSetAttribute(kt.functions[i], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                              kt.facts.smem_block_bytes - 2048));
+                              kt.facts.smem_block_bytes - fixed));
     }
 }
 

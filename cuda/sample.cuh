@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// sample.cuh - what the kernels of sampling share: a stretch of a row in shared memory with its
+// edits, weights as integers, the order of tokens, reductions of a block.
+//
+// A weight is counted in units of 2^-34, an integer of at most 35 bits, computed by the very
+// operations of the CPU backend (sample_simd.c, vf_exp): so are its bits.
+#ifndef K_SAMPLE_CUH
+#define K_SAMPLE_CUH
+
+#include "ptx.cuh"
+#include "sample_plan.h"
+
+using row_t = k_sample_row;
+using args_t = k_sample_kernel_args;
+
+constexpr int kThreads = K_SAMPLE_THREADS, kWarps = kThreads / 32, kSegment = K_SAMPLE_SEGMENT;
+constexpr unsigned kAll = 0xffffffffu;
+#define K_INFINITY __int_as_float(0x7f800000)
+
+// ---- the order of tokens: larger logits first, equals by lowest index ----
+
+constexpr int kIndexBits = 19;
+constexpr uint32_t kIndexMask = (1u << kIndexBits) - 1;
+static_assert(K_SAMPLE_MAX_VOCAB == 1 << kIndexBits, "an index fits");
+
+// Larger floats have larger keys; -0 has the key of +0. Never 0 but for a NaN.
+K_DEV uint32_t key_of(float f)
+{
+    const uint32_t u = __float_as_uint(__fadd_rn(f, 0.0f));
+    return u ^ ((uint32_t)((int32_t)u >> 31) | 0x80000000u);
+}
+
+K_DEV float float_of(uint32_t key)
+{
+    return __uint_as_float(key >> 31 ? key ^ 0x80000000u : ~key);
+}
+
+// The larger, the earlier. Not 0.
+K_DEV uint64_t rank_of(float l, int token)
+{
+    return (uint64_t)key_of(l) << kIndexBits | (kIndexMask - (uint32_t)token);
+}
+
+K_DEV int token_of(uint64_t rank)
+{
+    return (int)(kIndexMask - ((uint32_t)rank & kIndexMask));
+}
+
+K_DEV float logit_of(uint64_t rank)
+{
+    return float_of((uint32_t)(rank >> kIndexBits));
+}
+
+// ---- weights ----
+
+// The exponent of a token's weight, at most 0.
+K_DEV float exponent_of(float l, float max, float scale)
+{
+    return __fmul_rn(__fsub_rn(l, max), scale);
+}
+
+// exp(x) * 2^34 rounded to an integer, x <= 0. Below exp(-25) nothing is left of it.
+K_DEV uint64_t weight_of(float x)
+{
+    constexpr float kBig = 12582912.0f;      // 1.5 * 2^23: a sum with it is rounded to an integer
+    constexpr uint32_t kSmall = 0x3a000000u; // 2^-11: its last bit is 2^-34
+    x = fmaxf(x, -25.0f);
+    const float t = __fadd_rn(__fmul_rn(x, 1.44269504088896341f), kBig);
+    const float n = __fsub_rn(t, kBig);
+    float r = __fmaf_rn(n, -0.693359375f, x);
+    r = __fmaf_rn(n, 2.12194440e-4f, r);
+    float p = 1.98412698412698e-4f;
+    p = __fmaf_rn(p, r, 1.38888888888889e-3f);
+    p = __fmaf_rn(p, r, 8.33333333333333e-3f);
+    p = __fmaf_rn(p, r, 4.16666666666667e-2f);
+    p = __fmaf_rn(p, r, 1.66666666666667e-1f);
+    p = __fmaf_rn(p, r, 0.5f);
+    p = __fmaf_rn(p, r, 1.0f);
+    p = __fmaf_rn(p, r, 1.0f);
+    const uint32_t w = __float_as_uint(p) + (__float_as_uint(t) << 23); // p * 2^n
+    // From 2^-11 on every bit counts; below, those that the sum with 2^-11 keeps.
+    const uint32_t sum = __float_as_uint(__fadd_rn(__uint_as_float(w), __uint_as_float(kSmall)));
+    const uint32_t digits = w >= kSmall ? (w & 0x7fffffu) | 0x800000u : sum - kSmall;
+    return (uint64_t)digits * (1u << (max(w, kSmall) - kSmall >> 23));
+}
+
+// 1 / temperature may overflow, but 0 * scale has to stay 0.
+K_DEV float scale_of(const row_t &r)
+{
+    return fminf(__fdiv_rn(1.0f, r.temperature), 3.402823466e38f);
+}
+
+// Weights below it are dropped: min_p in units of 2^-34.
+K_DEV uint64_t least_of(const row_t &r)
+{
+    return r.min_p > 0 ? __float2ull_ru(__fmul_rn(r.min_p, 17179869184.0f)) : 0;
+}
+
+// ---- what a row asks for ----
+
+K_DEV bool has_penalties(const row_t &r)
+{
+    return r.n_counts > 0 && (r.repetition != 1 || r.frequency != 0 || r.presence != 0);
+}
+
+K_DEV bool has_edits(const row_t &r)
+{
+    return r.n_bias > 0 || r.bitmask || r.n_banned > 0 || has_penalties(r);
+}
+
+K_DEV bool asks_top_k(const row_t &r, int vocab)
+{
+    return r.top_k > 0 && r.top_k < vocab;
+}
+
+K_DEV bool asks_border(const row_t &r, int vocab)
+{
+    return r.temperature != 0 && (asks_top_k(r, vocab) || r.top_p < 1);
+}
+
+// ---- a stretch of a row ----
+
+// n tokens to shared memory; up to the end of the last segment follow -inf.
+K_DEV void load_stretch(const float *row, int n, float *l)
+{
+    const int tid = (int)threadIdx.x;
+    if (((uint64_t)row & 15) == 0) {
+        for (int i = tid * 4; i < n; i += kThreads * 4) {
+            k_cp_async16(k_smem(l + i), row + i, min(n - i, 4) * 4);
+        }
+        k_cp_async_commit();
+        k_cp_async_wait<0>();
+    } else {
+        for (int i = tid; i < n; i += kThreads) {
+            l[i] = row[i];
+        }
+    }
+    __syncthreads();
+    const int end = (n + kSegment - 1) / kSegment * kSegment;
+    if (n < end) {
+        for (int i = n + tid; i < end; i += kThreads) {
+            l[i] = -K_INFINITY;
+        }
+        __syncthreads();
+    }
+}
+
+// Steps 2 to 6 for tokens from .. from + n - 1, each step after the one before.
+K_DEV void edit_stretch(const row_t &r, int from, int n, float *l)
+{
+    const int tid = (int)threadIdx.x;
+    const k_sample_bias *bias = k_at<const k_sample_bias>(r.bias);
+    for (int i = tid; i < r.n_bias; i += kThreads) {
+        const uint32_t at = (uint32_t)(bias[i].token - from);
+        if (at < (uint32_t)n) {
+            l[at] = __fadd_rn(l[at], bias[i].value);
+        }
+    }
+    __syncthreads();
+    if (r.bitmask) {
+        const uint32_t *mask = k_at<const uint32_t>(r.bitmask) + from / 32;
+        for (int i = tid; i < n; i += kThreads) {
+            if (!(mask[i / 32] >> (i % 32) & 1)) {
+                l[i] = -K_INFINITY;
+            }
+        }
+    }
+    // What is masked and banned is written twice: by the same value, but not at the same time.
+    __syncthreads();
+    const int32_t *banned = k_at<const int32_t>(r.banned);
+    for (int i = tid; i < r.n_banned; i += kThreads) {
+        const uint32_t at = (uint32_t)(banned[i] - from);
+        if (at < (uint32_t)n) {
+            l[at] = -K_INFINITY;
+        }
+    }
+    __syncthreads();
+    if (has_penalties(r)) {
+        const k_sample_count *counts = k_at<const k_sample_count>(r.counts);
+        for (int i = tid; i < r.n_counts; i += kThreads) {
+            const uint32_t at = (uint32_t)(counts[i].token - from);
+            if (at < (uint32_t)n) {
+                const int times = counts[i].n_output;
+                const float f = l[at];
+                const float g = f > 0 ? __fdiv_rn(f, r.repetition) : __fmul_rn(f, r.repetition);
+                l[at] = __fsub_rn(g, __fadd_rn(__fmul_rn(r.frequency, (float)times),
+                                               times > 0 ? r.presence : 0.0f));
+            }
+        }
+        __syncthreads();
+    }
+}
+
+// ---- a block's place ----
+
+struct place {
+    int b, from, n; // the row, the first token, how many
+    row_t row;
+    const float *logits; // from `from` on
+};
+
+K_DEV place place_of(const args_t &p)
+{
+    place w;
+    w.b = (int)blockIdx.y;
+    w.from = (int)blockIdx.x * p.stretch;
+    w.n = min(p.stretch, p.a.vocab - w.from);
+    w.row = k_at<const row_t>(p.a.rows)[w.b];
+    w.logits = k_at<const float>(p.a.logits) + (int64_t)w.b * p.a.logits_stride + w.from;
+    return w;
+}
+
+// What the row's draw sees of tokens from .. from + n - 1.
+K_DEV void load_edited(const row_t &r, const float *logits, int from, int n, float *l)
+{
+    load_stretch(logits, n, l);
+    if (has_edits(r)) {
+        edit_stretch(r, from, n, l);
+    }
+}
+
+// f(four logits, index of the first) of a stretch in shared memory: a warp walks segments, and
+// after(segment) ends each. Every lane takes part in all of them.
+template <class F, class G> K_DEV void each_four(const float *l, int n, F f, G after)
+{
+    const int lane = (int)threadIdx.x % 32;
+    for (int s = (int)threadIdx.x / 32; s * kSegment < n; s += kWarps) {
+#pragma unroll
+        for (int q = 0; q < kSegment / 128; q++) {
+            const int i = s * kSegment + q * 128 + lane * 4;
+            f(*reinterpret_cast<const float4 *>(l + i), i);
+        }
+        after(s);
+    }
+}
+
+// ---- reductions ----
+
+K_DEV uint64_t warp_max(uint64_t v)
+{
+    const uint32_t hi = __reduce_max_sync(kAll, (uint32_t)(v >> 32));
+    const uint32_t lo = __reduce_max_sync(kAll, (uint32_t)(v >> 32) == hi ? (uint32_t)v : 0u);
+    return (uint64_t)hi << 32 | lo;
+}
+
+// Below 2^48 in all.
+K_DEV uint64_t warp_sum(uint64_t v)
+{
+    const uint32_t lo = __reduce_add_sync(kAll, (uint32_t)v & 0xffffffu);
+    const uint32_t hi = __reduce_add_sync(kAll, (uint32_t)(v >> 24));
+    return ((uint64_t)hi << 24) + lo;
+}
+
+// Of all threads, for all of them. Each call is a barrier before and after.
+K_DEV uint64_t block_max(uint64_t v)
+{
+    __shared__ uint64_t warps[kWarps];
+    v = warp_max(v);
+    if (threadIdx.x % 32 == 0) {
+        warps[threadIdx.x / 32] = v;
+    }
+    __syncthreads();
+    for (int i = 0; i < kWarps; i++) {
+        v = max(v, warps[i]);
+    }
+    __syncthreads();
+    return v;
+}
+
+// What the threads before this one have, and in *total what all have.
+K_DEV uint64_t block_prefix(uint64_t v, uint64_t *total)
+{
+    __shared__ uint64_t warps[kWarps];
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    uint64_t sum = v;
+    for (int d = 1; d < 32; d *= 2) {
+        const uint64_t left = __shfl_up_sync(kAll, sum, (unsigned)d);
+        sum += lane >= d ? left : 0;
+    }
+    if (lane == 31) {
+        warps[warp] = sum;
+    }
+    __syncthreads();
+    uint64_t before = 0, all = 0;
+    for (int i = 0; i < kWarps; i++) {
+        before += i < warp ? warps[i] : 0;
+        all += warps[i];
+    }
+    __syncthreads();
+    *total = all;
+    return before + sum - v;
+}
+
+K_DEV uint64_t block_sum(uint64_t v)
+{
+    uint64_t total;
+    (void)block_prefix(v, &total);
+    return total;
+}
+
+// A row or a part of it.
+struct stats {
+    uint64_t best;           // rank of the largest edited logit
+    uint32_t raw_max, least; // keys
+    bool bad;
+};
+
+K_DEV stats block_stats(stats v)
+{
+    __shared__ stats warps[kWarps];
+    v.best = warp_max(v.best);
+    v.raw_max = __reduce_max_sync(kAll, v.raw_max);
+    v.least = __reduce_min_sync(kAll, v.least);
+    v.bad = __any_sync(kAll, v.bad);
+    if (threadIdx.x % 32 == 0) {
+        warps[threadIdx.x / 32] = v;
+    }
+    __syncthreads();
+    for (int i = 0; i < kWarps; i++) {
+        v.best = max(v.best, warps[i].best);
+        v.raw_max = max(v.raw_max, warps[i].raw_max);
+        v.least = min(v.least, warps[i].least);
+        v.bad |= warps[i].bad;
+    }
+    __syncthreads();
+    return v;
+}
+
+// ---- what sample_sum and sample_pick know of a row ----
+
+struct head {
+    float max, raw_max, scale;
+    float per_bucket; // buckets a unit of the exponent, negative
+    int best;         // the token with the largest edited logit
+    bool refused;
+};
+
+K_DEV head head_of(const args_t &p, const row_t &r, int b)
+{
+    stats s = {0, 0, kAll, false};
+    const int tid = (int)threadIdx.x;
+    static_assert(K_SAMPLE_MAX_STRETCHES <= kThreads, "a thread a part");
+    if (tid < p.n_stretches) {
+        const k_sample_part part =
+            k_at<const k_sample_part>(p.parts)[(int64_t)b * p.n_stretches + tid];
+        s = {part.best, part.raw_max, part.least, part.bad != 0};
+    }
+    s = block_stats(s);
+    head h;
+    h.max = logit_of(s.best);
+    h.raw_max = float_of(s.raw_max);
+    h.best = token_of(s.best);
+    h.refused = s.bad || h.max == -K_INFINITY;
+    h.scale = scale_of(r);
+    // Buckets share out what lies between the largest and the smallest weight that is one.
+    const float range = fminf(-exponent_of(float_of(s.least), h.max, h.scale), 25.0f);
+    h.per_bucket = __fdiv_rn((float)(1 - K_SAMPLE_BUCKETS), fmaxf(range, 1e-30f));
+    return h;
+}
+
+// The bucket of a token, 0 for the likeliest: less likely tokens are in the same or a later one.
+K_DEV int bucket_of(float x, float per_bucket)
+{
+    constexpr uint32_t kBig = 0x4b000000u; // 2^23: the sum is rounded to an integer
+    const float t = __fmaf_rn(fmaxf(x, -25.0f), per_bucket, __uint_as_float(kBig));
+    return min((int)(__float_as_uint(t) - kBig), K_SAMPLE_BUCKETS - 1);
+}
+
+#endif
