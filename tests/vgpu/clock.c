@@ -160,7 +160,6 @@ static void sync_all(struct vg_chk_warp *k)
 void vg_sync_barrier(struct vg_cta *cta, uint32_t arrived, uint32_t waiting)
 {
     const struct vg_chk_grid *g = cta->grid->chk;
-    cta->counts->n[VG_N_BARRIERS]++;
     if (!g->race) {
         return;
     }

@@ -137,6 +137,22 @@ uint64_t vg_counts_kernel(const char *kernel, struct vg_counts *c)
     return n;
 }
 
+uint64_t vg_counts_named(const struct vg_counts *c, const char *name)
+{
+    for (unsigned i = 0; i < VG_N_COUNT; i++) {
+        if (strcmp(count_name[i], name) == 0) {
+            return c->n[i];
+        }
+    }
+    uint64_t n = 0;
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < VG_COUNT_SHAPES && shapes[i]; i++) {
+        n = strcmp(shapes[i], name) == 0 ? c->shape[i] : n;
+    }
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
 void vg_counts_clear(void)
 {
     pthread_mutex_lock(&lock);
@@ -273,11 +289,8 @@ static unsigned waves_of_phase(const uint32_t off[32], uint32_t lanes, unsigned 
     return worst;
 }
 
-unsigned vg_count_waves(const uint32_t off[32], uint32_t mask, unsigned bytes)
+static unsigned count_waves(const uint32_t off[32], uint32_t mask, unsigned bytes)
 {
-    if (mask == 0) {
-        return 0;
-    }
     // Accesses are aligned to their size, so the words of a lane lie in as many banks.
     unsigned words = bytes <= 4 ? 1 : bytes <= 8 ? 2 : 4, group = 32 / words, waves = 0;
     unsigned more = bytes > 16 ? bytes / 16 : 1; // 32-byte accesses count as two of 16
@@ -300,4 +313,37 @@ unsigned vg_count_waves(const uint32_t off[32], uint32_t mask, unsigned bytes)
         }
     }
     return waves * more;
+}
+
+// Kernels address shared memory in few patterns: what a pattern costs is remembered. Banks repeat
+// after 128 bytes, so the pattern is where lane 0 stands in them and how far the others are.
+unsigned vg_count_waves(const uint32_t off[32], uint32_t mask, unsigned bytes)
+{
+    static _Thread_local struct {
+        uint32_t from0[32], mask;
+        unsigned bytes, at0, waves;
+    } known[64];
+    if (mask == 0) {
+        return 0;
+    }
+    if (mask != 0xFFFFFFFFu) {
+        return count_waves(off, mask, bytes);
+    }
+    unsigned at0 = off[0] & 127;
+    uint32_t h = (off[1] - off[0]) * 31 + (off[8] - off[0]) * 7 + (off[17] - off[0]) + at0 / 16;
+    h = (h >> 4 ^ h >> 10 ^ bytes) % 64;
+    uint32_t differ = known[h].mask ^ mask;
+    for (unsigned i = 0; i < 32; i++) {
+        differ |= (off[i] - off[0]) ^ known[h].from0[i];
+    }
+    if (differ || known[h].bytes != bytes || known[h].at0 != at0) {
+        for (unsigned i = 0; i < 32; i++) {
+            known[h].from0[i] = off[i] - off[0];
+        }
+        known[h].mask = mask;
+        known[h].bytes = bytes;
+        known[h].at0 = at0;
+        known[h].waves = count_waves(off, mask, bytes);
+    }
+    return known[h].waves;
 }

@@ -117,12 +117,12 @@ uint64_t vgpu_counter(const char *kernel, const char *counter)
     if (launches == 0 || strcmp(counter, "launches") == 0) {
         return launches;
     }
-    for (unsigned i = 0; i < VG_N_COUNT; i++) {
-        if (strcmp(vg_count_name((enum vg_count)i), counter) == 0) {
-            return c.n[i];
-        }
-    }
-    return 0;
+    return vg_counts_named(&c, counter);
+}
+
+void vgpu_counters_clear(void)
+{
+    vg_counts_clear();
 }
 
 void vgpu_counters(void)

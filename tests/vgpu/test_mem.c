@@ -117,6 +117,117 @@ Test(count, sectors_and_wavefronts_follow_the_hardware)
               vg_count_waves_ideal(~0u, 1) == 1 && vg_count_waves_ideal(0, 4) == 0);
 }
 
+// Wavefronts counted the plain way: by phase, the most words that one bank has to give.
+static unsigned slow_waves(const uint32_t off[32], uint32_t mask, unsigned bytes)
+{
+    unsigned words = bytes < 4 ? 1 : bytes / 4, group = 32 / words, waves = 0;
+    for (unsigned g = 0; g < 32; g += group) {
+        unsigned worst = 0;
+        for (unsigned bank = 0; bank < 32; bank++) {
+            uint32_t met[128];
+            unsigned n = 0;
+            for (unsigned i = g; i < g + group; i++) {
+                for (unsigned k = 0; k < words && mask >> i & 1; k++) {
+                    uint32_t x = off[i] / 4 + k;
+                    bool old = x % 32 != bank;
+                    for (unsigned j = 0; j < n; j++) {
+                        old |= met[j] == x;
+                    }
+                    if (!old) {
+                        met[n++] = x;
+                    }
+                }
+            }
+            worst = n > worst ? n : worst;
+        }
+        waves += worst;
+    }
+    return waves;
+}
+
+Test(count, wavefronts_agree_with_the_plain_way, .timeout = 60)
+{
+    for (unsigned round = 0; round < 20000; round++) {
+        unsigned bytes = 1u << vgt_random() % 5, spread = 1 + vgt_random() % 40;
+        uint32_t off[32], mask = vgt_random() % 3 ? 0xFFFFFFFFu : vgt_random();
+        uint32_t base = vgt_random() % 64, step = vgt_random() % 40;
+        for (unsigned i = 0; i < 32; i++) { // at random, in steps, or turned by the row
+            uint32_t x = round % 3 == 0   ? vgt_random() % spread
+                         : round % 3 == 1 ? i * step
+                                          : i / 4 * 4 + (i % 4 ^ (i / 8 & 3));
+            off[i] = (base + x) * bytes;
+        }
+        for (int twice = 0; twice < 2; twice++) {
+            cr_assert(vg_count_waves(off, mask, bytes) == slow_waves(off, mask, bytes),
+                      "round %u, %u bytes, mask 0x%08x: %u waves, %u expected", round, bytes, mask,
+                      vg_count_waves(off, mask, bytes), slow_waves(off, mask, bytes));
+        }
+    }
+}
+
+Test(count, traffic_of_a_launch_by_name)
+{
+    // 4 CTAs read the same 4 KiB twice, 16 bytes a thread and strided; each writes 128 bytes of its
+    // own twice; cp.async, ldmatrix and a conflicting store to shared memory.
+    static const char ptx[] =
+        ".version 8.0\n.target sm_80\n.address_size 64\n"
+        ".visible .entry t(.param .u64 in, .param .u64 out)\n{\n"
+        ".reg .b32 %r<20>;\n.reg .b64 %d<20>;\n.shared .align 128 .b8 sm[4096];\n"
+        "ld.param.u64 %d0, [in];\nld.param.u64 %d1, [out];\n"
+        "mov.u32 %r0, %tid.x;\nmov.u32 %r1, %ctaid.x;\nmov.u32 %r2, sm;\n"
+        "mul.wide.u32 %d2, %r0, 128;\nadd.s64 %d2, %d2, %d0;\n"
+        "ld.global.v4.u32 {%r4, %r5, %r6, %r7}, [%d2];\n"
+        "ld.global.v4.u32 {%r4, %r5, %r6, %r7}, [%d2+16];\n"
+        "mul.wide.u32 %d3, %r0, 16;\nadd.s64 %d3, %d3, %d0;\n"
+        "shl.b32 %r8, %r0, 4;\nadd.u32 %r8, %r8, %r2;\n"
+        "cp.async.cg.shared.global [%r8], [%d3], 16;\ncp.async.wait_all;\nbar.sync 0;\n"
+        "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r4, %r5, %r6, %r7}, [%r8];\nbar.sync 0;\n"
+        "shl.b32 %r9, %r0, 7;\nadd.u32 %r9, %r9, %r2;\nst.shared.u32 [%r9], %r4;\n"
+        "shl.b32 %r10, %r1, 5;\nadd.u32 %r10, %r10, %r0;\nmul.wide.u32 %d4, %r10, 4;\n"
+        "add.s64 %d4, %d4, %d1;\nst.global.u32 [%d4], %r4;\nst.global.u32 [%d4], %r5;\n"
+        "ret;\n}\n";
+    static const struct {
+        const char *name;
+        uint64_t want;
+    } rows[] = {
+        {"global_read_bytes", 4 * 3 * 512},
+        {"global_read_sectors", 4 * (32 + 32 + 16)},
+        {"global_read_sectors_minimal", 4 * 3 * 16},
+        {"global_read_sectors_unique", 32 + 12}, // the copy's 16 sectors: 4 were met before
+        {"global_write_bytes", 4 * 2 * 128},
+        {"global_write_sectors", 4 * 2 * 4},
+        {"global_write_sectors_unique", 4 * 4},
+        {"shared_wavefronts", 4 * (4 + 4 + 32)}, // cp.async, ldmatrix, st
+        {"shared_wavefronts_ideal", 4 * (4 + 4 + 1)},
+        {"ldmatrix_wavefronts", 4 * 4},
+        {"ldmatrix_wavefronts_ideal", 4 * 4},
+        {"cp_async_bytes", 4 * 512},
+        {"cta_barriers", 4 * 2},
+        {"no such name", 0},
+    };
+    vgt_open();
+    uint8_t in[4096] = {0};
+    struct {
+        uint64_t in, out;
+    } p = {vgt_mem(in, sizeof(in)), vgt_mem(NULL, 512)};
+    struct vg_module *m = vgt_load(ptx);
+    for (uint64_t launches = 1; launches <= 2; launches++) {
+        struct vg_counts c;
+        vgt_ok(m, "t", (struct vgt_run){.grid = 4, .block = 32, .checks = VG_CHECK_ALL}, &p,
+               sizeof(p));
+        cr_assert(vg_counts_kernel("t", &c) == launches);
+        for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            cr_assert(vg_counts_named(&c, rows[i].name) == launches * rows[i].want,
+                      "%s after %u launches: %llu, %llu expected", rows[i].name, (unsigned)launches,
+                      (unsigned long long)vg_counts_named(&c, rows[i].name),
+                      (unsigned long long)(launches * rows[i].want));
+        }
+    }
+    vg_counts_clear();
+    cr_assert(vg_counts_kernel("t", NULL) == 0);
+    vg_module_free(m);
+}
+
 Test(count, launches_add_up_by_kernel)
 {
     struct vg_counts c = {0}, got;

@@ -82,7 +82,8 @@ void vg_count_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
         return;
     }
     unsigned lanes = (unsigned)__builtin_popcount(mask);
-    unsigned sect = vg_count_sectors(addr, mask, bytes), unique[2] = {0, 0};
+    unsigned sect = 0, unique[2] = {0, 0};
+    bool ascending = true;
     // Minimal: as if the distinct bytes were dense. Lanes on one address count once.
     uint64_t lo = UINT64_MAX, hi = 0, last = UINT64_MAX;
     const struct vg_arena *a = NULL;
@@ -93,6 +94,8 @@ void vg_count_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
         if (x / VG_SECTOR == last) { // an aligned access of up to 32 bytes lies in one sector
             continue;
         }
+        ascending &= sect == 0 || x / VG_SECTOR > last;
+        sect++;
         last = x / VG_SECTOR;
         a = a && x - a->base < a->bytes ? a : vg_arena_of(x);
         if (a) {
@@ -100,6 +103,9 @@ void vg_count_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
             unique[0] += reads ? mark(&s->read, g->epoch) : 0;
             unique[1] += writes ? mark(&s->write, g->epoch) : 0;
         }
+    }
+    if (!ascending) {
+        sect = vg_count_sectors(addr, mask, bytes);
     }
     uint64_t span = hi + bytes - lo, dense = (uint64_t)lanes * bytes;
     uint64_t least = ((span < dense ? span : dense) + VG_SECTOR - 1) / VG_SECTOR;
