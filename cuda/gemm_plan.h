@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * gemm_plan.h - kernels and plans of the matrix product. */
+ * gemm_plan.h - kernels and plans of the matrix product.
+ *
+ * All kernels are one body (gemm.cuh) with tiles of different sizes; k_gemm_task says how the tiles
+ * of a product are shared out among the blocks. A kernel is named after its tile, rows by columns
+ * of the output. */
 #ifndef K_GEMM_PLAN_H
 #define K_GEMM_PLAN_H
 
@@ -9,8 +13,33 @@
 #include "gemm_pack.h"
 #include "launch.h"
 
-#define K_GEMM_MODULES(X)
-#define K_GEMM_KERNELS(X)
+/* What every kernel of the family takes. The output is cut into m_tiles x n_tiles tiles, numbered
+ * as gemm.cuh's tile_at() says. Tiles [0, split_tiles) are cut along K too: their n_chunks chunks
+ * of K_GEMM_CHUNK, split_tiles * n_chunks items in order, go to the blocks in equal runs; chunk
+ * sums that belong together meet in the workspace. Of the other tiles block b does split_tiles + b,
+ * + gridDim.x, and so on. No sharing out changes bits. */
+struct k_gemm_task {
+    k_ptr out, in, weight, bias, residual;
+    k_ptr tickets;  /* [split_tiles] uint32, zero between ops */
+    k_ptr partials; /* [split_tiles * n_chunks] tiles of fp32, in the order of the registers */
+    int64_t out_stride, in_stride;
+    int64_t panel_bytes;
+    int32_t m, n, k;
+    int32_t k_tiles, n_chunks;
+    int32_t m_tiles, n_tiles, split_tiles;
+    int32_t group; /* columns of tiles that are walked together */
+    int32_t flags; /* K_GEMM_* */
+};
+enum { K_GEMM_OUT_F32 = 1, K_GEMM_SILU = 2 };
+
+#define K_GEMM_MODULES(X) X(gemm_small) X(gemm_large)
+
+#define K_GEMM_KERNELS(X) \
+    X(gemm_small, gemm_b16_16x64, struct k_gemm_task) \
+    X(gemm_small, gemm_b16_32x64, struct k_gemm_task) \
+    X(gemm_small, gemm_b16_64x64, struct k_gemm_task) \
+    X(gemm_large, gemm_b16_128x64, struct k_gemm_task) \
+    X(gemm_large, gemm_b16_128x128, struct k_gemm_task)
 
 int k_plan_gemm(const struct k_facts *f, const struct k_work *w, const struct k_gemm_args *a,
                 struct k_launch out[K_MAX_LAUNCHES]);

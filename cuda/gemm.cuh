@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// gemm.cuh - the body of the matrix product kernels: out = in weight^T, bf16, mma.sync m16n8k16
+// with the rows of `in` as A and the places of the packed weight (gemm_pack.h) as B.
+//
+// A block walks over its pieces: a tile of the output and a range of its chunks of K_GEMM_CHUNK.
+// All pieces are one stream of k-tiles (64 of k): cp.async brings BM x 64 of `in` and BN x 64 of
+// the weight into a ring of STAGES slots, and goes on to the next piece while this one is finished,
+// so that memory never idles. A chunk is summed from zero by the MMAs in ascending k, chunk sums
+// are added in ascending order: each row's bits are the same in every kernel and for every cut.
+//
+// A piece that is not a whole tile leaves its sums in the workspace, in the order of the registers
+// (16-byte coalesced): the chunks from the tile's first as one sum, any other one by one. Whoever
+// arrives last, by the tile's ticket, adds them in order and finishes the tile.
+#ifndef K_GEMM_CUH
+#define K_GEMM_CUH
+
+#include "act.cuh"
+#include "gemm_plan.h"
+#include "ptx.cuh"
+
+template <int BM_, int BN_, int WARPS_M, int WARPS_N, int STAGES_> struct gemm_shape {
+    static constexpr int BM = BM_, BN = BN_, STAGES = STAGES_;
+    static constexpr int THREADS = 32 * WARPS_M * WARPS_N;
+    static constexpr int MT = BM / WARPS_M / 16; // MMA tiles of a warp
+    static constexpr int NT = BN / WARPS_N / 8;
+    static constexpr int WN = WARPS_N;
+    static constexpr int A_BYTES = BM * 128, B_BYTES = BN * 128;
+    static constexpr int STAGE_BYTES = A_BYTES + B_BYTES;
+    static constexpr int A_COPIES = BM * 8 / THREADS, B_COPIES = BN * 8 / THREADS;
+    static constexpr int CHUNK_TILES = K_GEMM_CHUNK / K_GEMM_TILE_K;
+    static_assert(NT == 2 || NT == 4 || NT == 8, "a warp is within a panel, by pairs of tiles");
+    static_assert(BM * 8 % THREADS == 0 && BN * 8 % THREADS == 0, "equal shares of the copies");
+};
+
+// ---- what a block does ----
+
+struct gemm_piece {
+    int tile, c0, c1; // chunks [c0, c1) of the tile
+};
+
+K_DEV int gemm_first_item(const k_gemm_task &a, int block)
+{
+    return (int)((int64_t)block * a.split_tiles * a.n_chunks / (int)gridDim.x);
+}
+
+// The pieces of this block in order, of which `index` is the next; false: no more.
+K_DEV bool gemm_next_piece(const k_gemm_task &a, int &index, gemm_piece &p)
+{
+    const int block = (int)blockIdx.x, i = index++;
+    const int from = gemm_first_item(a, block), to = gemm_first_item(a, block + 1);
+    const int t0 = from / a.n_chunks;
+    const int n_pieces = to > from ? (to - 1) / a.n_chunks - t0 + 1 : 0;
+    if (i < n_pieces) {
+        p.tile = t0 + i;
+        p.c0 = max(from - p.tile * a.n_chunks, 0);
+        p.c1 = min(to - p.tile * a.n_chunks, a.n_chunks);
+        return true;
+    }
+    p.tile = a.split_tiles + block + (i - n_pieces) * (int)gridDim.x;
+    p.c0 = 0;
+    p.c1 = a.n_chunks;
+    return p.tile < a.m_tiles * a.n_tiles;
+}
+
+// Tiles are numbered by groups of columns, within a group row by row: blocks that run at the same
+// time share rows of `in` and panels of the weight in L2.
+K_DEV void gemm_tile_at(const k_gemm_task &a, int tile, int &tile_m, int &tile_n)
+{
+    const int whole = a.group * a.m_tiles, g = tile / whole, in_group = tile - g * whole;
+    const int width = min(a.group, a.n_tiles - g * a.group);
+    tile_m = in_group / width;
+    tile_n = g * a.group + in_group - tile_m * width;
+}
+
+// ---- global to shared ----
+
+// Where the copies are: STAGES - 1 k-tiles ahead of the products.
+template <typename S> struct gemm_loader {
+    int piece, kt, kt_end; // kt: the next k-tile, of the piece's [.., kt_end)
+    int row;               // of `in`, this thread's first
+    const char *in;        // of that row, this thread's 16 bytes of k-tile 0
+    const char *weight;    // this thread's first 16 bytes of k-tile 0
+    int bytes_b;           // 0: the second panel is past the last, nothing is read
+    bool more;
+
+    __device__ __forceinline__ void next_piece(const k_gemm_task &a)
+    {
+        gemm_piece p;
+        more = gemm_next_piece(a, piece, p);
+        if (more) {
+            int tile_m, tile_n;
+            gemm_tile_at(a, p.tile, tile_m, tile_n);
+            const int tid = (int)threadIdx.x;
+            row = tile_m * S::BM + tid / 8;
+            in = k_at<const char>(a.in) + (row * a.in_stride + tid % 8 * 8) * 2;
+            weight = k_at<const char>(a.weight) + tile_n * (S::BN / 64) * a.panel_bytes + tid * 16;
+            bytes_b = (tile_n + 1) * S::BN - 64 < a.n ? 16 : 0;
+            kt = p.c0 * S::CHUNK_TILES;
+            kt_end = min(p.c1 * S::CHUNK_TILES, a.k_tiles);
+        }
+    }
+
+    // Copies the next k-tile, if there is one, to the slot.
+    __device__ __forceinline__ void load(const k_gemm_task &a, uint32_t slot)
+    {
+        if (!more) {
+            return;
+        }
+        const int tid = (int)threadIdx.x;
+        const uint32_t to_b = slot + S::A_BYTES + tid * 16;
+        const char *b = weight + (int64_t)kt * K_GEMM_TILE_BYTES;
+#pragma unroll
+        for (int i = 0; i < S::B_COPIES; i++) {
+            const int at = i * S::THREADS * 16, panel = at / K_GEMM_TILE_BYTES;
+            k_cp_async16(to_b + at, b + panel * a.panel_bytes + at % K_GEMM_TILE_BYTES,
+                         panel == 0 ? 16 : bytes_b);
+        }
+        // Swizzled as gemm_pack.h says; a thread's rows are a multiple of 8 apart.
+        const uint32_t to_a = slot + tid / 8 * 128 + (((tid % 8) ^ (tid / 8 % 8)) << 4);
+        const int bytes = min(max((a.k - kt * K_GEMM_TILE_K - tid % 8 * 8) * 2, 0), 16);
+        const char *from = in + (int64_t)kt * (K_GEMM_TILE_K * 2);
+#pragma unroll
+        for (int i = 0; i < S::A_COPIES; i++) {
+            constexpr int STEP = S::THREADS / 8;
+            k_cp_async16(to_a + i * STEP * 128, from + i * STEP * 2 * a.in_stride,
+                         row + i * STEP < a.m ? bytes : 0);
+        }
+        if (++kt == kt_end) {
+            next_piece(a);
+        }
+    }
+};
+
+// ---- shared to registers, products ----
+
+template <typename S> struct gemm_fragments {
+    uint32_t a[S::MT][4], b[S::NT / 2][4];
+
+    // k-step kk (16 of k) of a slot. from_a, from_b: this lane's row in it, and its swizzle.
+    __device__ __forceinline__ void load(uint32_t from_a, uint32_t from_b, uint32_t swizzle_a,
+                                         uint32_t swizzle_b, int kk)
+    {
+#pragma unroll
+        for (int i = 0; i < S::MT; i++) {
+            k_ldmatrix4(a[i], from_a + i * 16 * 128 + (swizzle_a ^ (kk << 5)));
+        }
+#pragma unroll
+        for (int j = 0; j < S::NT / 2; j++) {
+            k_ldmatrix4(b[j], from_b + j * 16 * 128 + (swizzle_b ^ (kk << 5)));
+        }
+    }
+};
+
+template <typename S>
+K_DEV void gemm_multiply(float acc[S::MT][S::NT][4], const gemm_fragments<S> &f)
+{
+#pragma unroll
+    for (int i = 0; i < S::MT; i++) {
+#pragma unroll
+        for (int j = 0; j < S::NT; j++) {
+            k_mma_bf16(acc[i][j], f.a[i], f.b[j / 2][j % 2 * 2], f.b[j / 2][j % 2 * 2 + 1]);
+        }
+    }
+}
+
+// ---- partial sums ----
+
+template <typename S> K_DEV float4 *gemm_slot(const k_gemm_task &a, int tile, int chunk)
+{
+    const int64_t slot = (int64_t)tile * a.n_chunks + chunk;
+    return k_at<float4>(a.partials) + slot * (S::BM * S::BN / 4) + threadIdx.x;
+}
+
+template <typename S> K_DEV void gemm_put(float4 *slot, const float v[S::MT][S::NT][4])
+{
+#pragma unroll
+    for (int i = 0; i < S::MT * S::NT; i++) {
+        const float *f = v[i / S::NT][i % S::NT];
+        __stcg(slot + i * S::THREADS, make_float4(f[0], f[1], f[2], f[3]));
+    }
+}
+
+template <typename S> K_DEV void gemm_add(float v[S::MT][S::NT][4], const float4 *slot)
+{
+#pragma unroll
+    for (int i = 0; i < S::MT * S::NT; i++) {
+        const float4 part = __ldcg(slot + i * S::THREADS);
+        float *f = v[i / S::NT][i % S::NT];
+        f[0] += part.x, f[1] += part.y, f[2] += part.z, f[3] += part.w;
+    }
+}
+
+// After the piece's sums were put. True in the block that is the last of the tile.
+K_DEV bool gemm_arrive(const k_gemm_task &a, const gemm_piece &p)
+{
+    __shared__ uint32_t before;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence(); // for the whole block: what was written before the barrier
+        uint32_t *ticket = k_at<uint32_t>(a.tickets) + p.tile;
+        before = atomicAdd(ticket, (uint32_t)(p.c1 - p.c0));
+        if (before + (uint32_t)(p.c1 - p.c0) == (uint32_t)a.n_chunks) {
+            *ticket = 0;
+        }
+        __threadfence();
+    }
+    __syncthreads();
+    return before + (uint32_t)(p.c1 - p.c0) == (uint32_t)a.n_chunks;
+}
+
+// The tile's sum out of the workspace. Its first sum lies with the last chunk of the first piece.
+template <typename S>
+K_DEV void gemm_gather(const k_gemm_task &a, int tile, float sum[S::MT][S::NT][4])
+{
+    const int items = a.split_tiles * a.n_chunks, first = tile * a.n_chunks;
+    const int block = (int)(((int64_t)(first + 1) * (int)gridDim.x - 1) / items);
+    for (int c = gemm_first_item(a, block + 1) - first - 1; c < a.n_chunks; c++) {
+        gemm_add<S>(sum, gemm_slot<S>(a, tile, c));
+    }
+}
+
+// ---- the end of a tile ----
+
+// N columns of a row from v, of which the first n_valid exist.
+template <int N> K_DEV void gemm_store_b16(uint16_t *to, const float v[N], int n_valid)
+{
+    uint32_t pair[N / 2];
+#pragma unroll
+    for (int i = 0; i < N / 2; i++) {
+        pair[i] = k_bf16_pair(v[2 * i], v[2 * i + 1]);
+    }
+    if (n_valid >= N) {
+        if constexpr (N == 8) {
+            k_store16(to, make_uint4(pair[0], pair[1], pair[2], pair[3]));
+        } else if constexpr (N == 4) {
+            *reinterpret_cast<uint2 *>(to) = make_uint2(pair[0], pair[1]);
+        } else {
+            *reinterpret_cast<uint32_t *>(to) = pair[0];
+        }
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        if (i < n_valid) {
+            to[i] = (uint16_t)(pair[i / 2] >> i % 2 * 16);
+        }
+    }
+}
+
+template <int N> K_DEV void gemm_store_f32(float *to, const float v[N], int n_valid)
+{
+    if (n_valid >= N && (reinterpret_cast<uintptr_t>(to) & 15) == 0) {
+#pragma unroll
+        for (int i = 0; i < N; i += 4) {
+            *reinterpret_cast<float4 *>(to + i) = make_float4(v[i], v[i + 1], v[i + 2], v[i + 3]);
+        }
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        if (i < n_valid) {
+            to[i] = v[i];
+        }
+    }
+}
+
+template <int N> K_DEV void gemm_add_residual(const uint16_t *residual, float v[N], int n_valid)
+{
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        if (i < n_valid) {
+            v[i] = k_bf16_round(v[i]) + __uint_as_float((uint32_t)residual[i] << 16);
+        }
+    }
+}
+
+// N neighbouring columns of one row: bias, residual, store.
+template <int N> K_DEV void gemm_finish(const k_gemm_task &a, int row, int col, float v[N])
+{
+    const int n_valid = a.n - col;
+    if (row >= a.m || n_valid <= 0) {
+        return;
+    }
+    if (a.bias) {
+        const float *bias = k_at<const float>(a.bias) + col;
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            v[i] += i < n_valid ? bias[i] : 0.0f;
+        }
+    }
+    const int64_t at = row * a.out_stride + col;
+    if (a.flags & K_GEMM_OUT_F32) {
+        gemm_store_f32<N>(k_at<float>(a.out) + at, v, n_valid);
+        return;
+    }
+    if (a.residual) {
+        const uint16_t *residual = k_at<const uint16_t>(a.residual) + at;
+        if (N == 8 && n_valid >= N) {
+            const uint4 r = k_load16(residual);
+            const uint32_t pair[4] = {r.x, r.y, r.z, r.w};
+#pragma unroll
+            for (int i = 0; i < N; i += 2) {
+                v[i] = k_bf16_round(v[i]) + k_bf16_lo(pair[i / 2 % 4]);
+                v[i + 1] = k_bf16_round(v[i + 1]) + k_bf16_hi(pair[i / 2 % 4]);
+            }
+        } else {
+            gemm_add_residual<N>(residual, v, n_valid);
+        }
+    }
+    gemm_store_b16<N>(k_at<uint16_t>(a.out) + at, v, n_valid);
+}
+
+// The same for N gates and their ups, as columns of a.n / 2.
+template <int N>
+K_DEV void gemm_finish_silu(const k_gemm_task &a, int row, int col, float gate[N], float up[N])
+{
+    const int half = a.n / 2, n_valid = half - col;
+    if (row >= a.m || n_valid <= 0) {
+        return;
+    }
+    const float *bias = k_at<const float>(a.bias) + col;
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        if (a.bias && i < n_valid) {
+            gate[i] += bias[i];
+            up[i] += bias[half + i];
+        }
+        gate[i] = k_silu_mul(k_bf16_round(gate[i]), k_bf16_round(up[i]));
+    }
+    gemm_store_b16<N>(k_at<uint16_t>(a.out) + row * a.out_stride + col, gate, n_valid);
+}
+
+// A lane has columns 2c, 2c + 1 of rows g and g + 8 of each of its MMA tiles, that is (gemm_pack.h)
+// neighbouring columns of the output over up to four tiles, or eight with gates and ups.
+template <typename S>
+K_DEV void gemm_epilogue(const k_gemm_task &a, int tile, float sum[S::MT][S::NT][4])
+{
+    int tile_m, tile_n;
+    gemm_tile_at(a, tile, tile_m, tile_n);
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    const int place = warp % S::WN * (S::NT * 8) + tile_n * S::BN; // first of the warp's
+    const int row0 = tile_m * S::BM + warp / S::WN * (S::MT * 16) + lane / 4;
+    const int pair = lane % 4, panel = place / 64, first = place % 64 / 8; // first MMA tile
+#pragma unroll
+    for (int i = 0; i < S::MT * 2; i++) {
+        const int row = row0 + i * 8, e = i % 2 * 2;
+        if (a.flags & K_GEMM_SILU) {
+            float gate[S::NT], up[S::NT];
+#pragma unroll
+            for (int j = 0; j < S::NT; j++) {
+                gate[j] = sum[i / 2][j / 2 * 2][e + j % 2];
+                up[j] = sum[i / 2][j / 2 * 2 + 1][e + j % 2];
+            }
+            gemm_finish_silu<S::NT>(a, row, panel * 32 + pair * 8 + first, gate, up);
+        } else {
+            constexpr int TILES = S::NT < 4 ? S::NT : 4;
+#pragma unroll
+            for (int part = 0; part < S::NT; part += TILES) {
+                float v[TILES * 2];
+#pragma unroll
+                for (int j = 0; j < TILES * 2; j++) {
+                    v[j] = sum[i / 2][part + j / 2][e + j % 2];
+                }
+                const int at = first + part;
+                gemm_finish<TILES * 2>(a, row, panel * 64 + at / 4 * 32 + pair * 8 + at % 4 * 2, v);
+            }
+        }
+    }
+}
+
+template <typename S> K_DEV void gemm_zero(float v[S::MT][S::NT][4])
+{
+#pragma unroll
+    for (int i = 0; i < S::MT * S::NT * 4; i++) {
+        v[i / 4 / S::NT][i / 4 % S::NT][i % 4] = 0.0f;
+    }
+}
+
+// ---- the kernel ----
+
+template <typename S> K_DEV void gemm_run(const k_gemm_task &a)
+{
+    extern __shared__ __align__(1024) unsigned char gemm_smem[];
+    const uint32_t ring = k_smem(gemm_smem);
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+
+    k_pdl_launch();
+    gemm_loader<S> loader = {};
+    loader.next_piece(a);
+    k_pdl_wait();
+#pragma unroll
+    for (int s = 0; s < S::STAGES - 1; s++) {
+        loader.load(a, ring + s * S::STAGE_BYTES);
+        k_cp_async_commit();
+    }
+
+    // The rows whose addresses this lane gives to ldmatrix: A's 16 x 16 as rows 0..15, then the
+    // same 16 bytes on; B's as places 0..7, the same 16 bytes on, places 8..15.
+    const int row_a = warp / S::WN * (S::MT * 16) + lane % 16;
+    const int row_b = warp % S::WN * (S::NT * 8) + lane % 8 + lane / 16 * 8;
+    const uint32_t at_a = row_a * 128, at_b = S::A_BYTES + row_b * 128;
+    const uint32_t swizzle_a = ((lane / 16) ^ (row_a % 8)) << 4;
+    const uint32_t swizzle_b = ((lane / 8 % 2) ^ (row_b % 8)) << 4;
+
+    gemm_piece p;
+    int piece = 0;
+    bool more = gemm_next_piece(a, piece, p);
+    float acc[S::MT][S::NT][4], sum[S::MT][S::NT][4];
+    gemm_zero<S>(acc);
+    gemm_zero<S>(sum);
+    gemm_fragments<S> f[2];
+    int slot = 0; // of the ring: what is multiplied now
+    int chunk = p.c0, left = min(S::CHUNK_TILES, a.k_tiles - chunk * S::CHUNK_TILES);
+
+    k_cp_async_wait<S::STAGES - 2>();
+    __syncthreads();
+    if (more) {
+        f[0].load(ring + at_a, ring + at_b, swizzle_a, swizzle_b, 0);
+    }
+    while (more) {
+        uint32_t now = ring + slot * S::STAGE_BYTES;
+        // The slot before this one was multiplied by all warps: they met since.
+        const int before = slot == 0 ? S::STAGES - 1 : slot - 1;
+        slot = slot == S::STAGES - 1 ? 0 : slot + 1;
+        const bool ends = left == 1 && chunk + 1 == p.c1;
+        gemm_piece next = p;
+        if (ends) {
+            more = gemm_next_piece(a, piece, next);
+        }
+#pragma unroll
+        for (int kk = 0; kk < 4; kk++) {
+            if (kk == 0) {
+                loader.load(a, ring + before * S::STAGE_BYTES);
+                k_cp_async_commit();
+            }
+            if (kk == 3) {
+                // The next slot's first step is fetched while this one's last is multiplied.
+                k_cp_async_wait<S::STAGES - 2>();
+                __syncthreads();
+                now = ring + slot * S::STAGE_BYTES;
+            }
+            if (kk < 3 || more) {
+                f[(kk + 1) % 2].load(now + at_a, now + at_b, swizzle_a, swizzle_b, (kk + 1) % 4);
+            }
+            gemm_multiply<S>(acc, f[kk % 2]);
+        }
+        if (--left > 0) {
+            continue;
+        }
+        // A chunk is done.
+        if (p.c0 == 0) {
+#pragma unroll
+            for (int i = 0; i < S::MT * S::NT * 4; i++) {
+                sum[i / 4 / S::NT][i / 4 % S::NT][i % 4] +=
+                    acc[i / 4 / S::NT][i / 4 % S::NT][i % 4];
+            }
+            if (ends && p.c1 < a.n_chunks) {
+                gemm_put<S>(gemm_slot<S>(a, p.tile, chunk), sum);
+            }
+        } else {
+            gemm_put<S>(gemm_slot<S>(a, p.tile, chunk), acc);
+        }
+        gemm_zero<S>(acc);
+        chunk++;
+        if (ends) {
+            bool last = true;
+            if (p.c1 - p.c0 < a.n_chunks) {
+                last = gemm_arrive(a, p);
+                gemm_zero<S>(sum);
+                if (last) {
+                    gemm_gather<S>(a, p.tile, sum);
+                }
+            }
+            if (last) {
+                gemm_epilogue<S>(a, p.tile, sum);
+            }
+            gemm_zero<S>(sum);
+            p = next;
+            chunk = p.c0;
+        }
+        left = min(S::CHUNK_TILES, a.k_tiles - chunk * S::CHUNK_TILES);
+    }
+}
+
+#define K_GEMM_KERNEL(M, N, ...) \
+    extern "C" __global__ void __launch_bounds__(gemm_shape<M, N, __VA_ARGS__>::THREADS, 1) \
+        gemm_b16_##M##x##N(const __grid_constant__ k_gemm_task a) \
+    { \
+        gemm_run<gemm_shape<M, N, __VA_ARGS__>>(a); \
+    }
+
+#endif
