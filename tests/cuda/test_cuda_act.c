@@ -105,11 +105,7 @@ Test(act, moves_no_more_than_it_must)
                                       .dim = DIM,
                                       .dtype = K_BF16};
     kt_run(K_OP_silu_mul, &a);
-    const struct k_launch *l;
-    cr_assert_eq(kt_launches(&l), 1);
-    cr_assert_eq(l->cost.read_bytes, ROWS * DIM * 4);
-    cr_assert_eq(l->cost.write_bytes, ROWS * DIM * 2);
-    check_traffic("silu_mul_b16", l->cost.read_bytes, l->cost.write_bytes, 0);
+    check_traffic("silu_mul_b16", 1);
     free(in);
 }
 

@@ -323,3 +323,18 @@ Test(rope, agrees_with_the_cpu_h100, .timeout = 120)
 {
     check("h100");
 }
+
+/* Each head once; the angles again for every two heads of a group (512 bytes beside 512), page
+ * numbers for each warp: out of a cache. */
+Test(rope, moves_no_more_than_it_must)
+{
+    kt_open("h100", 1);
+    enum { SHAPE = 11 };
+    struct scene s = make(SHAPE, 3);
+    struct copy c = put_scene(&s);
+    write_rows(&s, &c);
+    kt_run(K_OP_rope_kv, &c.a);
+    check_traffic("rope_kv_b16_d128", 2.5);
+    free_copy(&c);
+    drop(&s);
+}
