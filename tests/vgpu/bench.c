@@ -14,7 +14,7 @@
 #include "mem.h"
 #include "tma.h"
 
-enum kind { NORM, MMA, GEMM, TMA_GEMM };
+enum kind { NORM, MMA, WGMMA, GEMM, TMA_GEMM };
 struct target { // 0: none
     double inst_bounds, inst_all, macs;
 };
@@ -22,7 +22,7 @@ static const struct row {
     const char *kernel;
     enum kind kind;
     bool bf16;
-    unsigned m, n, k; // NORM: rows m; MMA: rounds k
+    unsigned m, n, k; // NORM: rows m; MMA, WGMMA: CTAs m, rounds k
     struct target want;
 } rows[] = {
     {"rmsnorm_s8", NORM, false, 64, 0, 4096, {1, 0.3, 0}},
@@ -32,8 +32,10 @@ static const struct row {
     {"gemm_bf16", GEMM, true, 64, 576, 1536, {0, 0, 0}},
     {"mma_s8", MMA, false, 4, 8, 200, {0, 0, 10}},
     {"mma_bf16", MMA, true, 4, 8, 200, {0, 0, 15}},
-    {"wgmma_s8", TMA_GEMM, false, 128, 512, 1024, {0, 0, 10}},
-    {"wgmma_bf16", TMA_GEMM, true, 128, 512, 512, {0, 0, 15}},
+    {"wgmma_only_s8", WGMMA, false, 1, 8, 200, {0, 0, 10}},
+    {"wgmma_only_bf16", WGMMA, true, 1, 8, 200, {0, 0, 15}},
+    {"wgmma_s8", TMA_GEMM, false, 128, 256, 1024, {0, 0, 10}},
+    {"wgmma_bf16", TMA_GEMM, true, 128, 256, 1024, {0, 0, 0}},
 };
 
 static void fail(const char *what, const char *why)
@@ -171,7 +173,7 @@ static struct vg_launch prepare(const struct row *r, const struct vg_module *m, 
         push(p, a, sizeof(a), 8);
         l.grid[0] = r->m;
         l.block[0] = 256;
-    } else if (r->kind == MMA) {
+    } else if (r->kind == MMA || r->kind == WGMMA) {
         uint64_t out = alloc((uint64_t)r->m * 128 * 4);
         push(p, &out, 8, 8);
         push(p, &rounds, 4, 4);
@@ -207,6 +209,8 @@ static double macs_of(const struct row *r)
         return 0;
     case MMA: // 4 warps of 8 products
         return (double)r->m * r->k * 4 * 8 * (r->bf16 ? 16 * 8 * 16 : 16 * 8 * 32);
+    case WGMMA:
+        return (double)r->m * r->k * 4 * 64 * 128 * (r->bf16 ? 16 : 32);
     default:
         return (double)r->m * r->n * r->k;
     }
@@ -265,7 +269,7 @@ int main(int argc, char **argv)
         const char *name;
         unsigned checks;
     } mode[] = {{"none", 0}, {"bounds", VG_CHECK_BOUNDS}, {"all", VG_CHECK_ALL}};
-    printf("one core; in brackets what is wanted\n%-11s %-13s %-7s %8s %-12s %8s\n", "kernel",
+    printf("one core; in brackets what is wanted\n%-15s %-13s %-7s %8s %-12s %8s\n", "kernel",
            "m x n x k", "checks", "G inst/s", "", "GMAC/s");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const struct row *r = &rows[i];
@@ -274,7 +278,7 @@ int main(int argc, char **argv)
         }
         struct params p = {.n = 0};
         uint64_t c = 0;
-        struct vg_launch l = prepare(r, r->kind == TMA_GEMM ? m90 : m80, &p, &c);
+        struct vg_launch l = prepare(r, strncmp(r->kernel, "wgmma", 5) == 0 ? m90 : m80, &p, &c);
         for (size_t k = 0; k < sizeof(mode) / sizeof(mode[0]); k++) {
             if (argc > 2 && strcmp(mode[k].name, argv[2]) != 0) {
                 continue;
@@ -288,14 +292,15 @@ int main(int argc, char **argv)
             if (r->kind == GEMM || r->kind == TMA_GEMM) {
                 snprintf(shape, sizeof(shape), "%ux%ux%u", r->m, r->n, r->k);
             }
-            printf("%-11s %-13s %-7s", r->kernel, shape, mode[k].name);
+            printf("%-15s %-13s %-7s", r->kernel, shape, mode[k].name);
             print(ops / s * 1e-9, k == 1 ? r->want.inst_bounds : k == 2 ? r->want.inst_all : 0);
             print(macs / s * 1e-9, k == 1 ? r->want.macs : 0);
             printf("\n");
         }
     }
     if (vg_findings()) {
-        fail("checks", "findings");
+        const struct vg_finding_rec *f = vg_finding_at(0);
+        fail(f->where.kernel, f->message);
     }
     vg_module_free(m80);
     vg_module_free(m90);

@@ -79,17 +79,12 @@ void vg_shadow_delivered(uint8_t *s, uint32_t bytes)
 
 void vg_shadow_reader(uint8_t *s, uint32_t bytes, int add)
 {
+    typedef uint8_t line __attribute__((vector_size(16), aligned(1), may_alias));
     uint32_t i = 0;
-    for (; i + 8 <= bytes; i += 8) {
-        uint64_t v;
-        memcpy(&v, s + i, 8);
-        // All counts between 1 and 15, or 0 and room above: no byte carries into the next.
-        uint64_t high = v & UINT64_C(0x80) * ONES, low = (v >> 3 & 15 * ONES) + 15 * ONES;
-        if (high || (add < 0 && (low & 16 * ONES) != 16 * ONES)) {
-            break;
-        }
-        v = add > 0 ? v + VG_SH_READER * ONES : v - VG_SH_READER * ONES;
-        memcpy(s + i, &v, 8);
+    for (; i + 16 <= bytes; i += 16) { // as below
+        line *v = (line *)(void *)(s + i);
+        *v = add > 0 ? *v + ((line)(*v < 31 * VG_SH_READER) & VG_SH_READER)
+                     : *v - ((line)(*v >= VG_SH_READER) & VG_SH_READER);
     }
     for (; i < bytes; i++) {
         unsigned n = s[i] >> 3;

@@ -64,6 +64,11 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
         return VG_STEP_FAULT;
     }
     vg_lane_addrs(w, x->src, src);
+    const struct vg_arena *arena = vg_arena_of(src[vg_first(mask)]);
+    for (unsigned l = 0; l < 32 && arena; l++) { // data and shadow are wanted soon
+        __builtin_prefetch((const void *)(uintptr_t)src[l]);
+        __builtin_prefetch((const void *)((uintptr_t)arena->shadow + (src[l] - arena->base)));
+    }
     uint32_t full = x->has_src ? 0 : mask, part = 0;
     uint32_t size[32];
     uint64_t odd = 0;

@@ -277,6 +277,9 @@ struct run_ctx {
 static bool check_run(void *ctx, uint64_t addr, uint32_t bytes)
 {
     const struct run_ctx *c = ctx;
+    for (uint32_t i = 0; i < bytes; i += 64) { // read after the checks
+        __builtin_prefetch((const void *)(uintptr_t)(addr + i));
+    }
     if (!vg_range_global(c->w, (int)c->lane, addr, bytes, c->write,
                          c->write ? "tensor store" : "tensor load")) {
         return false;

@@ -115,7 +115,8 @@ bool vg_watch_touch(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 // ---- operands in shared memory ----
 
 // Offset of the 16-byte chunk: K-major: row, chunk of k; MN-major: k, chunk of 8 rows.
-static uint32_t chunk_at(uint64_t desc, bool mn_major, unsigned row, unsigned c)
+static inline __attribute__((always_inline)) uint32_t chunk_at(uint64_t desc, bool mn_major,
+                                                               unsigned row, unsigned c)
 {
     uint32_t start = (uint32_t)(desc & 0x3FFF) << 4, lead = (uint32_t)(desc >> 16 & 0x3FFF) << 4;
     uint32_t stride = (uint32_t)(desc >> 32 & 0x3FFF) << 4;

@@ -358,4 +358,39 @@ wgmma_bf16(const __grid_constant__ map a, const __grid_constant__ map b, float *
 {
     gemm_tma<float, 64>(a, b, c, n, pitch);
 }
+
+// ---- wgmma alone, four to a group, from 24 KB of shared memory ----
+
+template <typename ACC> FN void wgmma_loop(ACC *out, int rounds)
+{
+    __shared__ alignas(1024) uint32_t store[(A_BYTES + B_BYTES) / 4];
+    for (int i = threadIdx.x; i < (A_BYTES + B_BYTES) / 4; i += 128) {
+        store[i] = 0x3f803f81;
+    }
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    __syncthreads();
+    ACC d[64] = {};
+    const uint32_t at = smem(store);
+    for (int r = 0; r < rounds; r++) {
+        asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+        for (int i = 0; i < 4; i++) {
+            wgmma(d, desc(at + 32 * i), desc(at + A_BYTES + 32 * i));
+        }
+        asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+        asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+    }
+    ACC s = 0;
+    for (int i = 0; i < 64; i++) {
+        s += d[i];
+    }
+    out[blockIdx.x * 128 + threadIdx.x] = s;
+}
+KERNEL(128) wgmma_only_s8(int *out, int rounds)
+{
+    wgmma_loop(out, rounds);
+}
+KERNEL(128) wgmma_only_bf16(float *out, int rounds)
+{
+    wgmma_loop(out, rounds);
+}
 #endif
