@@ -8,18 +8,14 @@
 
 enum { MIB = 1 << 20 };
 
-static const char *const archs[] = {"a100", "h100"};
-
 static uint8_t pattern(size_t i, uint32_t salt)
 {
     return (uint8_t)((i * 2654435761u + salt) >> 13);
 }
 
-Test(cuda_memory, a_device_says_what_it_is)
+static void says(const char *arch, const char *name, const char *sm)
 {
-    static const char *const names[] = {"A100", "H100"}, *const sms[] = {"sm_80", "sm_90"};
-    const int i = getenv("VGPU_ARCH") && !strcmp(getenv("VGPU_ARCH"), "h100");
-    use_gpu(archs[i], NULL);
+    use_gpu(arch, NULL);
     struct oct_cuda_about about;
     char why[256];
     cr_assert(oct_cuda_present(why, sizeof why), "%s", why);
@@ -29,12 +25,22 @@ Test(cuda_memory, a_device_says_what_it_is)
     cr_assert_geq(about.driver, 12000);
     struct oct_device *d = open_gpu();
     cr_assert_str_eq(d->table->name, "cuda");
-    cr_assert(strstr(d->about, names[i]) && strstr(d->about, sms[i]), "%s", d->about);
+    cr_assert(strstr(d->about, name) && strstr(d->about, sm), "%s", d->about);
     cr_assert(!d->host_memory && d->pool);
     cr_assert_eq(d->memory_bytes, 1u << 30);
     cr_assert(d->free_bytes > 0 && d->free_bytes <= d->memory_bytes);
     oct_dev_close(d);
     no_findings();
+}
+
+Test(cuda_memory, an_a100_says_what_it_is)
+{
+    says("a100", "A100", "sm_80");
+}
+
+Test(cuda_memory, an_h100_says_what_it_is)
+{
+    says("h100", "H100", "sm_90");
 }
 
 static void round_trips(const char *arch)
