@@ -116,7 +116,7 @@ static void rope_shape(const struct k_rope_kv_args *a, int32_t *kernel, uint32_t
 int k_plan_rope_kv(const struct k_facts *f, const struct k_work *w, const struct k_rope_kv_args *a,
                    struct k_launch out[K_MAX_LAUNCHES])
 {
-    enum { THREADS = 128, AT_ONCE = 2, BLOCKS_PER_SM = 8 };
+    enum { THREADS = 128, BLOCKS_PER_SM = 8 };
     (void)w;
     const int32_t g = a->kv.n_kv_heads, heads = a->n_heads + 2 * g;
     if (a->kv.dtype != K_BF16 || a->kv.head_dim > 256 || heads > 65535) {
@@ -125,13 +125,12 @@ int k_plan_rope_kv(const struct k_facts *f, const struct k_work *w, const struct
     struct k_launch l = {.block = {THREADS, 1, 1}, .pdl = 1};
     uint32_t lanes;
     rope_shape(a, &l.kernel, &lanes);
-    /* One head for a group of lanes while blocks find room on the device; then two, which share the
-     * angles. */
+    /* Two waves of blocks if there are rows enough; heads of a group share the angles. */
     const uint32_t shares = ceil_div(heads, THREADS / lanes);
-    const uint64_t room = (uint64_t)f->n_sms * BLOCKS_PER_SM;
-    const bool few = (uint64_t)a->rows * shares <= room;
+    const uint32_t blocks = 2 * BLOCKS_PER_SM * (uint32_t)f->n_sms;
+    const uint32_t wanted = min_u32(ceil_div(blocks, a->rows), shares);
     l.grid[0] = (uint32_t)a->rows;
-    l.grid[1] = few ? shares : ceil_div(shares, AT_ONCE);
+    l.grid[1] = ceil_div(shares, ceil_div(shares, wanted));
     l.grid[2] = 1;
     const uint64_t norms = (a->q_norm ? 1u : 0u) + (a->k_norm ? 1u : 0u);
     const uint64_t rows = (uint64_t)a->rows,

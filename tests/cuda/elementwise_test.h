@@ -39,9 +39,8 @@ static inline struct oct_device *open_oracle(void)
 }
 
 /* What a kernel, run once in this process, has moved: whole sectors; of memory no more than the
- * plan says, to a sector for each of its buffers (rows of a
- * table may coincide); with what is read again (out of a cache) `again`
- * times that. */
+ * plan says, to a sector for each of its buffers (rows of a table may coincide); with what is read
+ * again, out of a cache, `again` times that. */
 static inline void check_traffic(const char *kernel, double again)
 {
     enum { BUFFERS = 8 * 32 };
@@ -64,9 +63,7 @@ static inline void check_traffic(const char *kernel, double again)
     cr_assert_eq(n[3], writes, "%s: %llu bytes written, not %llu", kernel, n[3], writes);
     cr_assert(n[2] >= reads - reads / 20 && n[2] <= reads + BUFFERS,
               "%s: %llu bytes read, not %llu", kernel, n[2], reads);
-    cr_assert_leq((double)n[0], again * (double)reads,
-                  "%s: %llu bytes read, again and again, of "
-                  "%llu",
+    cr_assert_leq((double)n[0], again * (double)reads, "%s: %llu bytes read, some again, of %llu",
                   kernel, n[0], reads);
 }
 
