@@ -142,8 +142,37 @@ static void store(uint64_t *p, uint64_t v)
     __atomic_store_n(p, v, __ATOMIC_RELAXED);
 }
 
+// The same of masks. A record and its mask are written together, under a lock of the granule's
+// (CTAs on two host threads may share a granule without a race); who reads them without it finds at
+// worst a record to make.
+static uint16_t get(const uint16_t *p)
+{
+    return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+static void put(uint16_t *p, unsigned v)
+{
+    __atomic_store_n(p, (uint16_t)v, __ATOMIC_RELAXED);
+}
+
+enum { STRIPES = 1024 };
+static uint8_t stripe[STRIPES];
+
+static uint8_t *lock_of(const struct vg_gword *q)
+{
+    uint8_t *s = &stripe[(uintptr_t)q / sizeof(*q) % STRIPES];
+    while (__atomic_exchange_n(s, 1, __ATOMIC_ACQUIRE)) {
+        // held for some twenty instructions
+    }
+    return s;
+}
+static void unlock(uint8_t *s)
+{
+    __atomic_store_n(s, 0, __ATOMIC_RELEASE);
+}
+
 // One granule, `mask` of its 16 bytes.
-static void granule(struct access *a, struct vg_gword *q, uint64_t addr, uint16_t mask, int lane)
+static void granule_locked(struct access *a, struct vg_gword *q, uint64_t addr, uint16_t mask,
+                           int lane)
 {
     unsigned launch = a->g->launch;
     uint64_t w0 = load(&q->w[0]), w1 = load(&q->w[1]), r = load(&q->r);
@@ -151,7 +180,7 @@ static void granule(struct access *a, struct vg_gword *q, uint64_t addr, uint16_
     bool strong = (a->self & G_STRONG) != 0;
     for (int i = 0; i < 2; i++) {
         uint64_t rec = i ? w1 : w0;
-        if (!(i ? l1 : l0) || !(q->wmask[i] & mask) || (strong && (rec & G_STRONG))) {
+        if (!(i ? l1 : l0) || !(get(&q->wmask[i]) & mask) || (strong && (rec & G_STRONG))) {
             continue;
         }
         if (a->kind == VG_LOAD_NC || !ordered(a, rec)) {
@@ -162,26 +191,26 @@ static void granule(struct access *a, struct vg_gword *q, uint64_t addr, uint16_
     }
     bool lr = rec_launch(r) == launch;
     if (a->writes) {
-        if (lr && (q->rmask & mask) && !(strong && (r & G_STRONG)) &&
+        if (lr && (get(&q->rmask) & mask) && !(strong && (r & G_STRONG)) &&
             ((r & G_NC) || !ordered(a, r))) {
             report(a, addr, lane, r, "read");
         }
-        if (!l0 || w0 == a->self || (q->wmask[0] & ~mask) == 0) {
-            q->wmask[0] = l0 && w0 == a->self ? q->wmask[0] | mask : mask;
+        if (!l0 || w0 == a->self || (get(&q->wmask[0]) & ~mask) == 0) {
+            put(&q->wmask[0], l0 && w0 == a->self ? get(&q->wmask[0]) | mask : mask);
             store(&q->w[0], a->self);
             if (l1) {
-                q->wmask[1] &= (uint16_t)~mask;
+                put(&q->wmask[1], (uint16_t)(get(&q->wmask[1]) & ~mask));
             }
         } else {
-            q->wmask[1] = l1 && w1 == a->self ? q->wmask[1] | mask : mask;
+            put(&q->wmask[1], l1 && w1 == a->self ? get(&q->wmask[1]) | mask : mask);
             store(&q->w[1], a->self);
-            q->wmask[0] &= (uint16_t)~mask;
+            put(&q->wmask[0], (uint16_t)(get(&q->wmask[0]) & ~mask));
         }
     } else {
         uint64_t fresh = a->self;
         uint16_t m = mask;
         if (lr) {
-            m |= q->rmask;
+            m |= get(&q->rmask);
             fresh |= r & (G_NC | G_MANY_CTAS | G_MANY_WARPS);
             if (!(r & G_STRONG)) {
                 fresh &= ~(uint64_t)G_STRONG;
@@ -192,11 +221,18 @@ static void granule(struct access *a, struct vg_gword *q, uint64_t addr, uint16_
                 fresh |= G_MANY_WARPS;
             }
         }
-        if (fresh != r || m != q->rmask) {
-            q->rmask = m;
+        if (fresh != r || m != get(&q->rmask)) {
+            put(&q->rmask, m);
             store(&q->r, fresh);
         }
     }
+}
+
+static void granule(struct access *a, struct vg_gword *q, uint64_t addr, uint16_t mask, int lane)
+{
+    uint8_t *s = lock_of(q);
+    granule_locked(a, q, addr, mask, lane);
+    unlock(s);
 }
 
 static bool begin(struct access *a, struct vg_warp *w, enum vg_access kind)
@@ -255,12 +291,17 @@ static inline bool plain_read(const struct access *a, struct vg_gword *q, uint16
     }
     uint64_t r = load(&q->r);
     if (rec_launch(r) != launch) {
-        q->rmask = bits;
-        store(&q->r, a->self);
-        return true;
+        uint8_t *s = lock_of(q);
+        bool first = load(&q->r) == r;
+        if (first) {
+            put(&q->rmask, bits);
+            store(&q->r, a->self);
+        }
+        unlock(s);
+        return first;
     }
     const uint64_t flags = G_STRONG | G_NC;
-    return (q->rmask & bits) == bits &&
+    return (get(&q->rmask) & bits) == bits &&
            (r == a->self || ((r & G_MANY_CTAS) && (r & flags) == (a->self & flags)));
 }
 
