@@ -68,22 +68,16 @@ static struct oct_cuda_graph *make_room(struct oct_cuda *c)
     return oldest;
 }
 
-/* Makes what was captured executable and launches it. */
-static bool finish(struct oct_cuda *c)
+/* Makes a captured graph executable and launches it; it is the caller's no more. */
+static bool finish(struct oct_cuda *c, oct_cu_graph graph)
 {
-    oct_cu_graph graph = NULL;
     oct_cu_graph_exec exec = NULL;
-    oct_cu_result r = c->cu->stream_end_capture(c->stream, &graph);
-    if (r == OCT_CU_OK && !c->graphs.broken) {
-        r = c->cu->graph_instantiate(&exec, graph, 0);
-        if (r == OCT_CU_OK) {
-            r = c->cu->graph_launch(exec, c->stream);
-        }
+    oct_cu_result r = c->cu->graph_instantiate(&exec, graph, 0);
+    if (r == OCT_CU_OK) {
+        r = c->cu->graph_launch(exec, c->stream);
     }
-    if (graph) {
-        (void)c->cu->graph_destroy(graph);
-    }
-    if (r == OCT_CU_OK && exec) {
+    (void)c->cu->graph_destroy(graph);
+    if (r == OCT_CU_OK) {
         *make_room(c) = (struct oct_cuda_graph){
             .key = c->graphs.key, .last_used = ++c->graphs.clock, .exec = exec};
         return true;
@@ -98,14 +92,25 @@ oct_status oct_cuda_record_end(struct oct_device *d, bool *again)
 {
     struct oct_cuda *c = oct_cuda_of(d);
     OCT_ASSERT(c->graphs.recording);
-    OCT_TRY(oct_cuda_enter(c));
     c->graphs.recording = false;
-    *again = !finish(c);
-    if (*again) {
-        c->graphs.off = c->counts.records_off = true;
-    } else {
-        c->counts.records++;
+    OCT_TRY(oct_cuda_enter(c));
+    oct_cu_graph graph = NULL;
+    bool done = false;
+    const oct_cu_result r = c->cu->stream_end_capture(c->stream, &graph);
+    if (r != OCT_CU_OK) { /* once more, in case the stream still captures: then nothing would run */
+        (void)c->cu->stream_end_capture(c->stream, &graph);
     }
+    if (r == OCT_CU_OK && !c->graphs.broken) {
+        done = finish(c, graph);
+    } else if (graph) {
+        (void)c->cu->graph_destroy(graph);
+    }
+    if (done) {
+        c->counts.records++;
+    } else {
+        c->graphs.off = c->counts.records_off = true;
+    }
+    *again = !done;
     return OCT_OK;
 }
 

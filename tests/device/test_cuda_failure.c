@@ -20,7 +20,6 @@ ParameterizedTestParameters(cuda_failure, opening_fails_with_a_sentence)
         {"cuInit:1", OCT_E_DEVICE, "cuInit: CUDA_ERROR_UNKNOWN"},
         {"cuInit:1=100", OCT_E_UNSUPPORTED, "the driver sees no GPU"},
         {"cuInit:1=803", OCT_E_UNSUPPORTED, "restart the machine"},
-        {"cuDriverGetVersion:1", OCT_E_UNSUPPORTED, "12.0 or later"},
         {"cuDeviceGetCount:1", OCT_E_DEVICE, "cannot be asked what it is"},
         {"cuDeviceGetName:1", OCT_E_DEVICE, "cannot be asked what it is"},
         {"cuDeviceGetAttribute:3", OCT_E_DEVICE, "cannot be asked what it is"},
@@ -71,10 +70,10 @@ Test(cuda_failure, a_device_that_does_not_exist_is_named)
 
 /* ---- later ---- */
 
-/* Opens, takes memory, sends a table up, runs an op ten times and reads what came out. */
+/* Takes memory, sends a table up, runs an op over and over and reads what came out. */
 static oct_status work(struct oct_device *d)
 {
-    enum { DIM = 64, ROWS = 4 };
+    enum { DIM = 64, ROWS = 4, STEPS = 500 };
     const struct k_limits limits = small_limits();
     struct k_embed_args a = {.rows = ROWS, .dim = DIM, .dtype = K_BF16, .vocab = 8};
     uint16_t table[8 * DIM] = {0}, out[ROWS * DIM];
@@ -88,7 +87,7 @@ static oct_status work(struct oct_device *d)
     OCT_TRY(oct_dev_upload(d, a.ids, ids, sizeof ids));
     OCT_TRY(oct_dev_prepare(d, &limits));
     OCT_TRY(oct_dev_host_alloc(d, sizeof out, &pinned));
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < STEPS; i++) {
         oct_status st = oct_dev_embed(d, &a);
         st = st != OCT_OK ? st : oct_dev_get(d, pinned, a.out, sizeof out);
         st = st != OCT_OK ? st : oct_dev_sync(d);
@@ -116,9 +115,10 @@ ParameterizedTestParameters(cuda_failure, what_fails_later_is_final)
         {"launch:1=700", OCT_E_DEVICE, "cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS"},
         {"cuStreamSynchronize:4", OCT_E_DEVICE, "cuStreamSynchronize"},
         {"cuCtxSetCurrent:20", OCT_E_DEVICE, "cuCtxSetCurrent"},
-        {"lost:60", OCT_E_DEVICE, "CUDA_ERROR_UNKNOWN"},
-        {"lost:80", OCT_E_DEVICE, "CUDA_ERROR_UNKNOWN"},
-        {"lost:100=719", OCT_E_DEVICE, "CUDA_ERROR_LAUNCH_FAILED"},
+        /* opening takes some calls for each kernel, a step 7 */
+        {"lost:3000", OCT_E_DEVICE, "CUDA_ERROR_UNKNOWN"},
+        {"lost:3002", OCT_E_DEVICE, "CUDA_ERROR_UNKNOWN"},
+        {"lost:3005=719", OCT_E_DEVICE, "CUDA_ERROR_LAUNCH_FAILED"},
     };
     return cr_make_param_array(struct plan, plans, sizeof plans / sizeof *plans);
 }

@@ -180,10 +180,13 @@ struct plan {
 
 ParameterizedTestParameters(cuda_run, recording_that_fails_is_done_without)
 {
-    static struct plan plans[] = {
-        {"cuStreamBeginCapture:1"}, {"cuStreamEndCapture:1"}, {"cuGraphInstantiate:1"},
-        {"cuGraphInstantiate:1=2"}, /* out of memory */
-        {"cuGraphLaunch:1"},        {"cuLaunchKernelEx:2"},   {"cuLaunchKernelEx:3"}};
+    static struct plan plans[] = {{"cuStreamBeginCapture:1"},
+                                  {"cuStreamEndCapture:1"},
+                                  {"cuGraphInstantiateWithFlags:1"},
+                                  {"cuGraphInstantiateWithFlags:1=2"}, /* out of memory */
+                                  {"cuGraphLaunch:1"},
+                                  {"cuLaunchKernelEx:2"},
+                                  {"cuLaunchKernelEx:3"}};
     return cr_make_param_array(struct plan, plans, sizeof plans / sizeof *plans);
 }
 

@@ -9,6 +9,7 @@
 #include "device/cuda.h"
 
 #include <criterion/criterion.h>
+#include <criterion/parameterized.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
