@@ -53,6 +53,8 @@ static struct vg_cpa *push(struct vg_async_warp *aw)
     return entry(aw, aw->n_cpa++);
 }
 
+typedef uint8_t line __attribute__((vector_size(16), aligned(1), may_alias));
+
 static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 {
     const struct cpa_ext *x = op->ext;
@@ -138,8 +140,11 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
             memcpy(e->data[l], from, size[l]);
             eager ? memcpy(to, e->data[l], x->bytes) : memset(to, VG_POISON_BYTE, x->bytes);
         }
-        if (g->bounds) {
-            vg_shadow_pending(t->chk->shadow + off[l], x->bytes);
+        uint8_t *shadow = t->chk->shadow + off[l];
+        if (g->bounds && x->bytes == 16) {
+            *(line *)(void *)shadow |= VG_SH_PENDING;
+        } else if (g->bounds) {
+            vg_shadow_pending(shadow, x->bytes);
         }
     }
     w->cta->counts->n[VG_N_CP_ASYNC_BYTES] += (uint64_t)__builtin_popcount(mask) * x->bytes;
@@ -165,12 +170,15 @@ static void deliver(struct vg_warp *w, struct vg_cpa *e, uint32_t lanes, struct 
                 "the source of a cp.async at 0x%llx was overwritten before the copy was waited for",
                 (unsigned long long)e->src[l]);
         }
+        uint8_t *shadow = t->chk->shadow + e->off[l];
         if (e->bytes == 16) {
             memcpy(t->smem + e->off[l], e->data[l], 16);
+            line *v = (line *)(void *)shadow;
+            *v = (*v & (uint8_t)~VG_SH_PENDING) | VG_SH_INIT;
         } else {
             memcpy(t->smem + e->off[l], e->data[l], e->bytes);
+            vg_shadow_delivered(shadow, e->bytes);
         }
-        vg_shadow_delivered(t->chk->shadow + e->off[l], e->bytes);
     }
     e->mask &= ~lanes;
     if (!b) {
