@@ -57,6 +57,7 @@ enum { K_MAX_LAUNCHES = 4, K_LAUNCH_ARG_WORDS = 48 };
 struct k_cost {
     uint64_t read_bytes, write_bytes; /* of global memory, each byte once */
     uint64_t flops;                   /* of tensor cores; 2 for a multiply-add */
+    uint64_t warp_instructions;       /* where they may take longest; 0: not counted */
 };
 
 struct k_launch {

@@ -38,8 +38,8 @@
  *           the largest (1.5e-6 for 49,152 tokens). Logprobs are made of the same weights at
  *           temperature 1.
  * Cost      memory bound: a few passes over B * vocab fp32.
- * Kernels   sample.cu, sample_pick.cu: the same integers, so the same tokens and logprobs as the oracle
- *           on a machine with FMA; the logits stay as they are.
+ * Kernels   sample.cu, sample_pick.cu: the same integers, so the same tokens and logprobs as the
+ *           oracle on a machine with FMA; the logits stay as they are.
  * Oracle    csrc/cpu/sample.c.   Test: tests/cpu/test_sample.c, tests/cuda/test_cuda_sample.c */
 #ifndef K_SAMPLE_H
 #define K_SAMPLE_H

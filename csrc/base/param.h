@@ -93,7 +93,7 @@ enum oct_param_group {
       OCT_CMD_BATCH | OCT_CMD_INFO, "auto|bfloat16|float32",                                      \
       "type of the KV cache; auto is --dtype's, the only one this version has")                   \
     X(DEVICE, "device", 0, STRING, NULL, "auto", NULL, MODEL, OCT_CMD_RUN | OCT_CMD_BATCH |       \
-      OCT_CMD_INFO, "auto|cpu|cuda[:N]",                                                          \
+      OCT_CMD_INFO | OCT_CMD_BENCH, "auto|cpu|cuda[:N]",                                          \
       "what computes; auto is the first CUDA device (A100, H100 or H200), or else the CPU")       \
     X(GPU_MEMORY_UTILIZATION, "gpu-memory-utilization", 0, FLOAT, "(0, 1]", "0.9", NULL, MODEL,   \
       OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_INFO, "SHARE",                                        \

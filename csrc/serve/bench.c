@@ -22,6 +22,7 @@ static const struct {
     const char *name;
     oct_status (*run)(const struct oct_params *p, const char *path, struct oct_output *out);
 } suites[] = {
+    {"kernels", oct_bench_kernels},
     {"model", oct_bench_model},
     {"sched", oct_bench_scheduler},
     {"text", oct_bench_text},

@@ -16,6 +16,15 @@ OCT_CHECKED oct_status oct_bench_model(const struct oct_params *p, const char *p
 OCT_CHECKED oct_status oct_bench_scheduler(const struct oct_params *p, const char *path,
                                            struct oct_output *out);
 
+/* Predictions need no GPU; with one, measured there too. */
+OCT_CHECKED oct_status oct_bench_kernels(const struct oct_params *p, const char *path,
+                                         struct oct_output *out);
+struct oct_device;
+struct oct_kernel_case;
+/* Microseconds of one run of the case's ops on a device that nobody has used yet. */
+OCT_CHECKED oct_status oct_bench_measure_case(struct oct_device *d, const struct oct_kernel_case *c,
+                                              int rounds, double *us);
+
 enum { OCT_BENCH_MAX_ROUNDS = 101 };
 /* The median of v[n], 1 <= n <= OCT_BENCH_MAX_ROUNDS. Sorts v. */
 int64_t oct_bench_median(int64_t *v, int n);

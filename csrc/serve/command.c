@@ -59,6 +59,9 @@ const struct oct_command oct_commands[OCT_N_COMMANDS] = {
          "model MODEL: tokens/s of reading a prompt of 512 tokens (pp512) and of writing 128 "
          "(tg128), "
          "alone and 2 to 64 at once, and the parts of a step.\n"
+         "kernels: the CUDA kernels at reference shapes: what they must move, how long that should "
+         "take on an A100 and an H100 (predicted by a model, without a GPU), and how long it takes "
+         "on --device, if that is one.\n"
          "sched: a scheduling step by itself, at 1 to 4096 running requests.\n"
          "text MODEL: tokenizer and chat template, beside Hugging Face tokenizers and jinja2 where "
          "a Python has them. MODEL may also be a tokenizer.json.",

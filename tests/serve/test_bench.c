@@ -190,3 +190,31 @@ Test(bench, the_scheduler_is_measured_by_itself)
     json_decref(o);
     spawned_free(&s);
 }
+
+/* Without a GPU: every case on both, predictions above their floors. */
+Test(bench, kernels_are_predicted_without_a_gpu)
+{
+    struct spawned s;
+    spawn_line(&s, "bench|kernels|--device|cpu|--json", NULL);
+    cr_assert_eq(s.code, 0, "%d: %s", s.code, s.err.data);
+    json_t *o = json_loads(s.out.data, 0, NULL);
+    const json_t *rows = json_object_get(o, "results");
+    cr_assert(json_array_size(rows) > 20 && json_array_size(rows) % 2 == 0, "%s", s.out.data);
+    int n_predicted = 0;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *r = json_array_get(rows, i);
+        const double least = json_number_value(json_object_get(r, "floor_us"));
+        const json_t *predicted = json_object_get(r, "predicted_us");
+        cr_assert_gt(least, 0.0);
+        cr_assert(!predicted || json_number_value(predicted) > least, "%s", s.out.data);
+        cr_assert_null(json_object_get(r, "measured_us"));
+        n_predicted += predicted != NULL;
+    }
+    cr_assert_gt(n_predicted, 0);
+    json_decref(o);
+    spawned_free(&s);
+    spawn_line(&s, "bench|kernels|--device|toaster", NULL);
+    cr_assert_eq(s.code, 2);
+    cr_assert(strstr(s.err.data, "must be auto, cpu, cuda"), "%s", s.err.data);
+    spawned_free(&s);
+}
