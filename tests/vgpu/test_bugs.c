@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The corpus of injected bugs: each kernel of bugs/*.cu runs right and with one mistake, over many
 // scheduling seeds. The mistake must be found under every seed, the right one must stay silent.
-// VGT_SEEDS=100 is the full run (default 25); VGT_ONLY=name runs one kernel.
+// VGT_SEEDS=100 is the full run (default 25, fewer under AddressSanitizer); VGT_ONLY=name runs one
+// kernel.
 #include "vgt.h"
 
 struct args {
@@ -11,6 +12,12 @@ struct args {
     uint8_t pad[28];
 };
 _Static_assert(sizeof(struct args) == 320, "as bug.cuh lays it out");
+
+#ifdef __SANITIZE_ADDRESS__ // many times slower
+enum { SEEDS = 8 };
+#else
+enum { SEEDS = 25 };
+#endif
 
 #define K(x) (UINT64_C(1) << VG_##x)
 struct row {
@@ -211,7 +218,7 @@ static void corpus(const char *file, const struct row *rows, unsigned n)
         cr_skip_test("nvcc was not found: the corpus was not compiled");
     }
     const char *only = getenv("VGT_ONLY"), *s = getenv("VGT_SEEDS");
-    unsigned seeds = s ? (unsigned)atoi(s) : 25, wrong = 0;
+    unsigned seeds = s ? (unsigned)atoi(s) : SEEDS, wrong = 0;
     char path[512];
     struct vg_module *m[2];
     vgt_open();
