@@ -1,6 +1,7 @@
 # The driver API of the virtual GPU: libcuda.so.1 in its own folder, and the library stand-ins. Needs
 # the toolkit's cuda.h for the prototypes and libzstd for compressed fat binaries.
-find_path(OCT_CUDA_INCLUDE cuda.h PATHS /usr/local/cuda/include NO_CMAKE_FIND_ROOT_PATH)
+find_path(OCT_CUDA_INCLUDE cuda.h PATHS /usr/local/cuda/include ${CMAKE_SOURCE_DIR}/build/cuda-toolkit/include
+          NO_CMAKE_FIND_ROOT_PATH)
 pkg_check_modules(ZSTD IMPORTED_TARGET libzstd)
 if(NOT OCT_CUDA_INCLUDE OR NOT ZSTD_FOUND)
     message(STATUS "virtual GPU: no driver API (cuda.h: ${OCT_CUDA_INCLUDE}, libzstd: ${ZSTD_FOUND}); "
