@@ -179,6 +179,31 @@ static struct k_limits limits_of(const struct oct_kernel_case *c)
     return l;
 }
 
+/* Memory that only counts what a case would take. */
+static oct_status count_put(void *owner, const void *host, size_t bytes, k_ptr *out)
+{
+    (void)host;
+    *(uint64_t *)owner += (bytes + 255) / 256 * 256;
+    *out = (k_ptr)1 << 40;
+    return OCT_OK;
+}
+
+static oct_status count_matrix(void *owner, int32_t n, int32_t k, bool gate_up, k_ptr *out)
+{
+    (void)gate_up;
+    return count_put(owner, NULL, k_gemm_packed_bytes(n, k), out);
+}
+
+static oct_status reserve(struct oct_device *d, const struct oct_kernel_case *c,
+                          const struct k_limits *limits)
+{
+    struct oct_case_ops ops;
+    uint64_t bytes = oct_dev_work_bytes(d, limits) + 4096;
+    const struct oct_case_memory counter = {&bytes, count_put, count_matrix};
+    OCT_TRY(oct_kernel_case_make(c, &counter, &ops));
+    return oct_dev_reserve(d, bytes);
+}
+
 static oct_status measure_on(struct oct_device *d, const struct oct_kernel_case *c, int rounds,
                              uint16_t *noise, double *us)
 {
@@ -189,7 +214,7 @@ static oct_status measure_on(struct oct_device *d, const struct oct_kernel_case 
     double first, time[OCT_BENCH_MAX_ROUNDS];
     int64_t ns[OCT_BENCH_MAX_ROUNDS];
     oct_status st;
-    OCT_TRY(oct_dev_reserve(d, d->free_bytes / 10 * 9));
+    OCT_TRY(reserve(d, c, &limits));
     OCT_TRY(oct_dev_prepare(d, &limits));
     OCT_TRY_GOTO(oct_kernel_case_make(c, &memory, &ops), st, done);
     OCT_TRY_GOTO(time_round(d, &ops, 1, &first), st, done);

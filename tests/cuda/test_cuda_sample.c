@@ -204,8 +204,10 @@ static void run_oracle(struct oct_device *d, struct batch *b)
     free(copy);
 }
 
-/* Rows first .. first + n - 1 of the batch on the device, into got. */
-static void run_kernels(struct batch *b, int32_t first, int32_t n)
+/* Rows first .. first + n - 1 of the batch on the device, into got, as planned for a device of
+ * those facts. Returns the length of the stretches. */
+static int32_t run_planned(struct batch *b, int32_t first, int32_t n, const struct k_facts *f,
+                           const struct k_work *w)
 {
     const size_t floats = (size_t)n * (size_t)b->stride, rows = (size_t)n;
     const size_t top_bytes = rows * MAX_TOP * sizeof *b->got_top;
@@ -222,13 +224,23 @@ static void run_kernels(struct batch *b, int32_t first, int32_t n)
         .n_rows = n,
         .vocab = b->vocab,
         .max_top = MAX_TOP};
-    kt_run(K_OP_sample, &a);
+    struct k_launch launches[K_MAX_LAUNCHES];
+    const int n_launches = k_plan_sample(f, w, &a, launches);
+    cr_assert_eq(n_launches, 3);
+    kt_launch(launches, n_launches);
     kt_get(got, a.out, rows * sizeof *got);
     kt_get(top, a.top, top_bytes);
     kt_free(a.out);
     kt_free(a.top);
     kt_free(a.logits);
     kt_free(a.rows);
+    return (int32_t)(launches[0].smem_bytes / sizeof(float));
+}
+
+static void run_kernels(struct batch *b, int32_t first, int32_t n)
+{
+    const struct k_work w = kt_work();
+    (void)run_planned(b, first, n, kt_facts(), &w);
 }
 
 /* Equal but for the sign of zero. */
@@ -296,4 +308,63 @@ Test(sample, thousands_of_rows_as_the_cpu_backend_has_them_a100, .timeout = 300)
 Test(sample, thousands_of_rows_as_the_cpu_backend_has_them_h100, .timeout = 300)
 {
     match("h100", 2);
+}
+
+/* Long rows, cut into stretches of each length there is (more multiprocessors, shorter stretches);
+ * and rows alone, which are cut otherwise than in their batch. */
+static void match_long(const char *arch, uint64_t seed)
+{
+    struct oct_device *d = oracle();
+    kt_open(arch, seed);
+    struct batch *b = make_batch(seed + 7, 5, 17003, 1);
+    run_oracle(d, b);
+    for (int32_t n_sms = 1; n_sms <= 9; n_sms += 4) {
+        struct k_facts f = *kt_facts();
+        const struct k_work w = kt_work();
+        f.n_sms = n_sms;
+        const int32_t stretch = run_planned(b, 0, b->n_rows, &f, &w);
+        cr_assert_eq(stretch, n_sms == 1 ? 8192 : n_sms == 5 ? 4096 : 2048, "%d", stretch);
+        compare(b, arch);
+    }
+    for (int32_t i = 0; i < b->n_rows; i++) {
+        run_kernels(b, i, 1);
+    }
+    compare(b, "alone");
+    drop_batch(b);
+    oct_dev_close(d);
+}
+
+Test(sample, long_rows_however_they_are_cut_a100, .timeout = 300)
+{
+    match_long("a100", 3);
+}
+
+Test(sample, long_rows_however_they_are_cut_h100, .timeout = 300)
+{
+    match_long("h100", 4);
+}
+
+/* The workspace that an engine reserves is enough for every batch within its limits, and just. */
+Test(sample, work_bytes_are_what_the_plan_asks_for)
+{
+    static const struct k_facts facts[] = {K_FACTS_A100, K_FACTS_H100};
+    static const int32_t vocabs[] = {1, 300, 49152, 151936, 1 << 19};
+    for (size_t i = 0; i < 10; i++) {
+        const struct k_facts *f = &facts[i % 2];
+        const struct k_limits l = {.max_seqs = 300, .vocab = vocabs[i / 2]};
+        const uint64_t bytes = K_WORK_TICKET_BYTES + k_sample_work_bytes(f, &l);
+        struct k_launch out[K_MAX_LAUNCHES];
+        int n_tight = 0;
+        for (int32_t rows = 1; rows <= l.max_seqs; rows++) {
+            const struct k_sample_args a = {
+                .logits_stride = l.vocab, .n_rows = rows, .vocab = l.vocab};
+            const struct k_work whole = {1 << 20, bytes}, less = {1 << 20, bytes - 1};
+            cr_assert_eq(k_plan_sample(f, &whole, &a, out), 3, "%d rows of %d", rows, l.vocab);
+            n_tight += k_plan_sample(f, &less, &a, out) == 0;
+        }
+        cr_assert_gt(n_tight, 0, "vocab %d: %llu bytes are never needed", l.vocab,
+                     (unsigned long long)bytes);
+        const struct k_sample_args long_rows = {.n_rows = 1, .vocab = (1 << 19) + 1};
+        cr_assert_eq(k_plan_sample(f, &(struct k_work){1 << 20, 1u << 30}, &long_rows, out), 0);
+    }
 }
