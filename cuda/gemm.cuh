@@ -27,11 +27,19 @@ template <int BM_, int BN_, int WARPS_M, int WARPS_N, int STAGES_> struct gemm_s
     static constexpr int WN = WARPS_N;
     static constexpr int A_BYTES = BM * 128, B_BYTES = BN * 128;
     static constexpr int STAGE_BYTES = A_BYTES + B_BYTES;
-    static constexpr int A_COPIES = BM * 8 / THREADS, B_COPIES = BN * 8 / THREADS;
+    static constexpr int B_COPIES = BN * 8 / THREADS, COPIES = B_COPIES + BM * 8 / THREADS;
     static constexpr int CHUNK_TILES = K_GEMM_CHUNK / K_GEMM_TILE_K;
     static_assert(NT == 2 || NT == 4 || NT == 8, "a warp is within a panel, by pairs of tiles");
     static_assert(BM * 8 % THREADS == 0 && BN * 8 % THREADS == 0, "equal shares of the copies");
 };
+
+// threadIdx.x, read anew where it is used: what a tile's end makes of it takes no register before.
+K_DEV int gemm_thread()
+{
+    int tid;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(tid));
+    return tid;
+}
 
 // ---- what a block does ----
 
@@ -44,20 +52,20 @@ K_DEV int gemm_first_item(const k_gemm_task &a, int block)
     return (int)((int64_t)block * a.split_tiles * a.n_chunks / (int)gridDim.x);
 }
 
-// The pieces of this block in order, of which `index` is the next; false: no more.
-K_DEV bool gemm_next_piece(const k_gemm_task &a, int &index, gemm_piece &p)
+// Piece i of this block; false: it has not so many.
+K_DEV bool gemm_piece_at(const k_gemm_task &a, int i, gemm_piece &p)
 {
-    const int block = (int)blockIdx.x, i = index++;
+    const int block = (int)blockIdx.x;
     const int from = gemm_first_item(a, block), to = gemm_first_item(a, block + 1);
     const int t0 = from / a.n_chunks;
-    const int n_pieces = to > from ? (to - 1) / a.n_chunks - t0 + 1 : 0;
-    if (i < n_pieces) {
+    const int n_cut = to > from ? (to - 1) / a.n_chunks - t0 + 1 : 0;
+    if (i < n_cut) {
         p.tile = t0 + i;
         p.c0 = max(from - p.tile * a.n_chunks, 0);
         p.c1 = min(to - p.tile * a.n_chunks, a.n_chunks);
         return true;
     }
-    p.tile = a.split_tiles + block + (i - n_pieces) * (int)gridDim.x;
+    p.tile = a.split_tiles + block + (i - n_cut) * (int)gridDim.x;
     p.c0 = 0;
     p.c1 = a.n_chunks;
     return p.tile < a.m_tiles * a.n_tiles;
@@ -75,92 +83,175 @@ K_DEV void gemm_tile_at(const k_gemm_task &a, int tile, int &tile_m, int &tile_n
 
 // ---- global to shared ----
 
-// Where the copies are: STAGES - 1 k-tiles ahead of the products.
+// Where the copies are: STAGES - 1 k-tiles ahead of the products. After the last piece they go on
+// with zeroes, so that the loop over k-tiles need not ask. Registers are scarce: what is the same
+// for the block is kept once, and made a thread's own where it is needed.
 template <typename S> struct gemm_loader {
-    int piece, kt, kt_end; // kt: the next k-tile, of the piece's [.., kt_end)
-    int row;               // of `in`, this thread's first
-    const char *in;        // of that row, this thread's 16 bytes of k-tile 0
-    const char *weight;    // this thread's first 16 bytes of k-tile 0
-    int bytes_b;           // 0: the second panel is past the last, nothing is read
-    bool more;
+    int piece;
+    int left;           // k-tiles of the piece to come
+    int k_left;         // elements of a row from the next k-tile on
+    int there;          // rows of `in`, 0..BM, and panels of the weight, 0..BN / 64, times 1024
+    const char *in;     // this thread's next 16 bytes of its first row
+    const char *weight; // this thread's first 16 bytes of the next k-tile
 
     __device__ __forceinline__ void next_piece(const k_gemm_task &a)
     {
         gemm_piece p;
-        more = gemm_next_piece(a, piece, p);
-        if (more) {
+        there = 0;
+        left = 1 << 30;
+        if (gemm_piece_at(a, piece++, p)) {
             int tile_m, tile_n;
             gemm_tile_at(a, p.tile, tile_m, tile_n);
-            const int tid = (int)threadIdx.x;
-            row = tile_m * S::BM + tid / 8;
-            in = k_at<const char>(a.in) + (row * a.in_stride + tid % 8 * 8) * 2;
-            weight = k_at<const char>(a.weight) + tile_n * (S::BN / 64) * a.panel_bytes + tid * 16;
-            bytes_b = (tile_n + 1) * S::BN - 64 < a.n ? 16 : 0;
-            kt = p.c0 * S::CHUNK_TILES;
-            kt_end = min(p.c1 * S::CHUNK_TILES, a.k_tiles);
+            const int tid = gemm_thread(), kt = p.c0 * S::CHUNK_TILES;
+            there = min(a.m - tile_m * S::BM, S::BM) +
+                    1024 * min((a.n + 63) / 64 - tile_n * (S::BN / 64), S::BN / 64);
+            k_left = a.k - kt * K_GEMM_TILE_K;
+            left = min(p.c1 * S::CHUNK_TILES, a.k_tiles) - kt;
+            in = k_at<const char>(a.in) +
+                 ((tile_m * S::BM + tid / 8) * a.in_stride + kt * K_GEMM_TILE_K + tid % 8 * 8) * 2;
+            weight = k_at<const char>(a.weight) + tile_n * (S::BN / 64) * a.panel_bytes +
+                     (int64_t)kt * K_GEMM_TILE_BYTES + tid * 16;
         }
     }
 
-    // Copies the next k-tile, if there is one, to the slot.
-    __device__ __forceinline__ void load(const k_gemm_task &a, uint32_t slot)
+    // k-tiles of the piece from the next one on that need no zeroes.
+    __device__ __forceinline__ int whole() const
     {
-        if (!more) {
+        return there == S::BM + 1024 * (S::BN / 64) ? min(left, k_left / K_GEMM_TILE_K) : 0;
+    }
+
+    // Copy `i` of COPIES of the next k-tile to the slot. WHOLE: there are no zeroes to put in.
+    template <bool WHOLE>
+    __device__ __forceinline__ void copy(const k_gemm_task &a, uint32_t slot, int i) const
+    {
+        const int tid = (int)threadIdx.x;
+        if (i < S::B_COPIES) {
+            const int at = i * S::THREADS * 16, panel = at / K_GEMM_TILE_BYTES;
+            const uint32_t to = slot + S::A_BYTES + tid * 16 + at;
+            const char *from = weight + panel * a.panel_bytes + at % K_GEMM_TILE_BYTES;
+            if (WHOLE) {
+                k_cp_async16(to, from);
+            } else {
+                k_cp_async16(to, from, panel < there / 1024 ? 16 : 0);
+            }
             return;
         }
-        const int tid = (int)threadIdx.x;
-        const uint32_t to_b = slot + S::A_BYTES + tid * 16;
-        const char *b = weight + (int64_t)kt * K_GEMM_TILE_BYTES;
-#pragma unroll
-        for (int i = 0; i < S::B_COPIES; i++) {
-            const int at = i * S::THREADS * 16, panel = at / K_GEMM_TILE_BYTES;
-            k_cp_async16(to_b + at, b + panel * a.panel_bytes + at % K_GEMM_TILE_BYTES,
-                         panel == 0 ? 16 : bytes_b);
-        }
         // Swizzled as gemm_pack.h says; a thread's rows are a multiple of 8 apart.
-        const uint32_t to_a = slot + tid / 8 * 128 + (((tid % 8) ^ (tid / 8 % 8)) << 4);
-        const int bytes = min(max((a.k - kt * K_GEMM_TILE_K - tid % 8 * 8) * 2, 0), 16);
-        const char *from = in + (int64_t)kt * (K_GEMM_TILE_K * 2);
-#pragma unroll
-        for (int i = 0; i < S::A_COPIES; i++) {
-            constexpr int STEP = S::THREADS / 8;
-            k_cp_async16(to_a + i * STEP * 128, from + i * STEP * 2 * a.in_stride,
-                         row + i * STEP < a.m ? bytes : 0);
+        const int row = (i - S::B_COPIES) * (S::THREADS / 8);
+        const uint32_t to = slot + tid / 8 * 128 + (((tid % 8) ^ (tid / 8 % 8)) << 4) + row * 128;
+        const char *from = in + row * 2 * a.in_stride;
+        if (WHOLE) {
+            k_cp_async16(to, from);
+        } else {
+            const int bytes = min(max(k_left - tid % 8 * 8, 0), 8) * 2;
+            k_cp_async16(to, from, row + tid / 8 < there % 1024 ? bytes : 0);
         }
-        if (++kt == kt_end) {
-            next_piece(a);
-        }
+    }
+
+    // The caller looks after `left` and `k_left`.
+    __device__ __forceinline__ void advance()
+    {
+        weight += K_GEMM_TILE_BYTES;
+        in += K_GEMM_TILE_K * 2;
     }
 };
 
 // ---- shared to registers, products ----
 
-template <typename S> struct gemm_fragments {
-    uint32_t a[S::MT][4], b[S::NT / 2][4];
+// What a lane reads of a slot with ldmatrix.
+struct gemm_reader {
+    uint32_t a, b; // its 16 bytes of the warp's first 16 x 16 of A and of B
 
-    // k-step kk (16 of k) of a slot. from_a, from_b: this lane's row in it, and its swizzle.
-    __device__ __forceinline__ void load(uint32_t from_a, uint32_t from_b, uint32_t swizzle_a,
-                                         uint32_t swizzle_b, int kk)
+    template <typename S> __device__ __forceinline__ void init()
     {
-#pragma unroll
-        for (int i = 0; i < S::MT; i++) {
-            k_ldmatrix4(a[i], from_a + i * 16 * 128 + (swizzle_a ^ (kk << 5)));
-        }
-#pragma unroll
-        for (int j = 0; j < S::NT / 2; j++) {
-            k_ldmatrix4(b[j], from_b + j * 16 * 128 + (swizzle_b ^ (kk << 5)));
-        }
+        // A's 16 x 16 as rows 0..15, then the same 16 bytes on; B's as places 0..7, the same
+        // 16 bytes on, places 8..15.
+        const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+        const int row_a = warp / S::WN * (S::MT * 16) + lane % 16;
+        const int row_b = warp % S::WN * (S::NT * 8) + lane % 8 + lane / 16 * 8;
+        a = row_a * 128 + (((lane / 16) ^ (row_a % 8)) << 4);
+        b = S::A_BYTES + row_b * 128 + (((lane / 8 % 2) ^ (row_b % 8)) << 4);
+    }
+    // Step kk (16 of k) of the slot: 16 rows of A, 16 places of B.
+    __device__ __forceinline__ void load_a(uint32_t f[4], uint32_t slot, int i, int kk) const
+    {
+        k_ldmatrix4(f, slot + at_step(a, kk) + i * 16 * 128);
+    }
+    __device__ __forceinline__ void load_b(uint32_t f[4], uint32_t slot, int j, int kk) const
+    {
+        k_ldmatrix4(f, slot + at_step(b, kk) + j * 16 * 128);
+    }
+    // volatile: one instruction where it is needed is cheaper than a register for each step.
+    __device__ __forceinline__ uint32_t at_step(uint32_t at, int kk) const
+    {
+        uint32_t x;
+        asm volatile("xor.b32 %0, %1, %2;" : "=r"(x) : "r"(at), "r"(kk << 5));
+        return x;
     }
 };
 
-template <typename S>
-K_DEV void gemm_multiply(float acc[S::MT][S::NT][4], const gemm_fragments<S> &f)
+// What is multiplied: the slot, its fragments of A for this step of k and for the next one, of B
+// for these 16 places and for the next ones.
+template <typename S> struct gemm_now {
+    uint32_t slot;
+    uint32_t a[2][S::MT][4], b[2][4];
+};
+
+// n k-tiles, and copies of as many that are STAGES - 1 ahead. Copies and reads of the next
+// fragments are spread between the products.
+template <typename S, bool WHOLE>
+K_DEV void gemm_tiles(const k_gemm_task &a, gemm_loader<S> &loader, const gemm_reader &reader,
+                      gemm_now<S> &now, float acc[S::MT][S::NT][4], int n)
 {
+    extern __shared__ __align__(1024) unsigned char gemm_smem[];
+    const uint32_t ring = k_smem(gemm_smem), ring_end = ring + S::STAGES * S::STAGE_BYTES;
+    // All copies at one place, after the barrier: each place costs some slots to order copies after
+    // ldmatrix.
+    constexpr int PAIRS = S::NT / 2, STEPS = 4 * PAIRS, COPY_STEP = 3 * PAIRS;
+#pragma unroll 1
+    for (int t = 0; t < n; t++) {
+        const uint32_t slot = now.slot;
+        // All warps are done with the slot before this one when they have met in this one.
+        const uint32_t free = (slot == ring ? ring_end : slot) - S::STAGE_BYTES;
+        const uint32_t next = slot + S::STAGE_BYTES == ring_end ? ring : slot + S::STAGE_BYTES;
 #pragma unroll
-    for (int i = 0; i < S::MT; i++) {
+        for (int s = 0; s < STEPS; s++) {
+            const int kk = s / PAIRS, j = s % PAIRS;
+            if (kk == 3 && j == 0) {
+                // The next slot's first step is fetched while this one's last is multiplied.
+                k_cp_async_wait<S::STAGES - 3>();
+                __syncthreads();
+            }
+            const uint32_t from = kk == 3 ? next : slot;
+            if (j + 1 < PAIRS) {
+                reader.load_b(now.b[(s + 1) % 2], slot, j + 1, kk);
+            } else {
+                reader.load_b(now.b[(s + 1) % 2], from, 0, (kk + 1) % 4);
+            }
 #pragma unroll
-        for (int j = 0; j < S::NT; j++) {
-            k_mma_bf16(acc[i][j], f.a[i], f.b[j / 2][j % 2 * 2], f.b[j / 2][j % 2 * 2 + 1]);
+            for (int i = 0; i < S::MT; i++) {
+                if (i * PAIRS / S::MT == j) {
+                    reader.load_a(now.a[(kk + 1) % 2][i], from, i, (kk + 1) % 4);
+                }
+            }
+#pragma unroll
+            for (int i = 0; i < S::MT; i++) {
+                k_mma_bf16(acc[i][2 * j], now.a[kk % 2][i], now.b[s % 2][0], now.b[s % 2][1]);
+                k_mma_bf16(acc[i][2 * j + 1], now.a[kk % 2][i], now.b[s % 2][2], now.b[s % 2][3]);
+            }
+            if (s == COPY_STEP) {
+#pragma unroll
+                for (int i = 0; i < S::COPIES; i++) {
+                    loader.template copy<WHOLE>(a, free, i);
+                }
+            }
         }
+        k_cp_async_commit();
+        loader.advance();
+        if (!WHOLE) {
+            loader.k_left -= K_GEMM_TILE_K;
+        }
+        now.slot = next;
     }
 }
 
@@ -169,7 +260,7 @@ K_DEV void gemm_multiply(float acc[S::MT][S::NT][4], const gemm_fragments<S> &f)
 template <typename S> K_DEV float4 *gemm_slot(const k_gemm_task &a, int tile, int chunk)
 {
     const int64_t slot = (int64_t)tile * a.n_chunks + chunk;
-    return k_at<float4>(a.partials) + slot * (S::BM * S::BN / 4) + threadIdx.x;
+    return k_at<float4>(a.partials) + slot * (S::BM * S::BN / 4) + gemm_thread();
 }
 
 template <typename S> K_DEV void gemm_put(float4 *slot, const float v[S::MT][S::NT][4])
@@ -338,33 +429,42 @@ K_DEV void gemm_epilogue(const k_gemm_task &a, int tile, float sum[S::MT][S::NT]
 {
     int tile_m, tile_n;
     gemm_tile_at(a, tile, tile_m, tile_n);
-    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    const int tid = gemm_thread(), lane = tid % 32, warp = tid / 32;
     const int place = warp % S::WN * (S::NT * 8) + tile_n * S::BN; // first of the warp's
     const int row0 = tile_m * S::BM + warp / S::WN * (S::MT * 16) + lane / 4;
     const int pair = lane % 4, panel = place / 64, first = place % 64 / 8; // first MMA tile
+    // The sums move up 16 rows at a time, so that the code is there once.
+#pragma unroll 1
+    for (int i = 0; i < S::MT; i++) {
 #pragma unroll
-    for (int i = 0; i < S::MT * 2; i++) {
-        const int row = row0 + i * 8, e = i % 2 * 2;
-        if (a.flags & K_GEMM_SILU) {
-            float gate[S::NT], up[S::NT];
+        for (int e = 0; e < 2; e++) {
+            const int row = row0 + i * 16 + e * 8;
+            if (a.flags & K_GEMM_SILU) {
+                float gate[S::NT], up[S::NT];
 #pragma unroll
-            for (int j = 0; j < S::NT; j++) {
-                gate[j] = sum[i / 2][j / 2 * 2][e + j % 2];
-                up[j] = sum[i / 2][j / 2 * 2 + 1][e + j % 2];
-            }
-            gemm_finish_silu<S::NT>(a, row, panel * 32 + pair * 8 + first, gate, up);
-        } else {
-            constexpr int TILES = S::NT < 4 ? S::NT : 4;
-#pragma unroll
-            for (int part = 0; part < S::NT; part += TILES) {
-                float v[TILES * 2];
-#pragma unroll
-                for (int j = 0; j < TILES * 2; j++) {
-                    v[j] = sum[i / 2][part + j / 2][e + j % 2];
+                for (int j = 0; j < S::NT; j++) {
+                    gate[j] = sum[0][j / 2 * 2][e * 2 + j % 2];
+                    up[j] = sum[0][j / 2 * 2 + 1][e * 2 + j % 2];
                 }
-                const int at = first + part;
-                gemm_finish<TILES * 2>(a, row, panel * 64 + at / 4 * 32 + pair * 8 + at % 4 * 2, v);
+                gemm_finish_silu<S::NT>(a, row, panel * 32 + pair * 8 + first, gate, up);
+            } else {
+                constexpr int TILES = S::NT < 4 ? S::NT : 4;
+#pragma unroll
+                for (int part = 0; part < S::NT; part += TILES) {
+                    float v[TILES * 2];
+#pragma unroll
+                    for (int j = 0; j < TILES * 2; j++) {
+                        v[j] = sum[0][part + j / 2][e * 2 + j % 2];
+                    }
+                    const int at = first + part;
+                    gemm_finish<TILES * 2>(a, row, panel * 64 + at / 4 * 32 + pair * 8 + at % 4 * 2,
+                                           v);
+                }
             }
+        }
+#pragma unroll
+        for (int j = 0; j < (S::MT - 1) * S::NT * 4; j++) {
+            sum[j / 4 / S::NT][j / 4 % S::NT][j % 4] = sum[j / 4 / S::NT + 1][j / 4 % S::NT][j % 4];
         }
     }
 }
@@ -383,79 +483,83 @@ template <typename S> K_DEV void gemm_run(const k_gemm_task &a)
 {
     extern __shared__ __align__(1024) unsigned char gemm_smem[];
     const uint32_t ring = k_smem(gemm_smem);
-    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
 
     k_pdl_launch();
     gemm_loader<S> loader = {};
     loader.next_piece(a);
-    k_pdl_wait();
-#pragma unroll
-    for (int s = 0; s < S::STAGES - 1; s++) {
-        loader.load(a, ring + s * S::STAGE_BYTES);
-        k_cp_async_commit();
+    if (threadIdx.x == 0) {
+        // Nobody writes weights: what the ring will hold may come while the kernel before ends.
+        const int tiles = min(loader.left, S::STAGES - 1);
+        for (int i = 0; i < loader.there / 1024; i++) {
+            k_prefetch_l2(loader.weight + i * a.panel_bytes, tiles * K_GEMM_TILE_BYTES);
+        }
     }
-
-    // The rows whose addresses this lane gives to ldmatrix: A's 16 x 16 as rows 0..15, then the
-    // same 16 bytes on; B's as places 0..7, the same 16 bytes on, places 8..15.
-    const int row_a = warp / S::WN * (S::MT * 16) + lane % 16;
-    const int row_b = warp % S::WN * (S::NT * 8) + lane % 8 + lane / 16 * 8;
-    const uint32_t at_a = row_a * 128, at_b = S::A_BYTES + row_b * 128;
-    const uint32_t swizzle_a = ((lane / 16) ^ (row_a % 8)) << 4;
-    const uint32_t swizzle_b = ((lane / 8 % 2) ^ (row_b % 8)) << 4;
+    k_pdl_wait();
+#pragma unroll 1
+    for (int s = 0; s < S::STAGES - 1; s++) {
+#pragma unroll
+        for (int i = 0; i < S::COPIES; i++) {
+            loader.template copy<false>(a, ring + s * S::STAGE_BYTES, i);
+        }
+        k_cp_async_commit();
+        loader.advance();
+        loader.k_left -= K_GEMM_TILE_K;
+        if (--loader.left == 0) {
+            loader.next_piece(a);
+        }
+    }
+    gemm_reader reader;
+    reader.init<S>();
 
     gemm_piece p;
-    int piece = 0;
-    bool more = gemm_next_piece(a, piece, p);
+    if (!gemm_piece_at(a, 0, p)) {
+        k_cp_async_wait<0>();
+        return;
+    }
+    int piece = 0, chunk = p.c0; // to be multiplied now
     float acc[S::MT][S::NT][4], sum[S::MT][S::NT][4];
-    gemm_zero<S>(acc);
     gemm_zero<S>(sum);
-    gemm_fragments<S> f[2];
-    int slot = 0; // of the ring: what is multiplied now
-    int chunk = p.c0, left = min(S::CHUNK_TILES, a.k_tiles - chunk * S::CHUNK_TILES);
+    gemm_now<S> now;
+    now.slot = ring;
 
     k_cp_async_wait<S::STAGES - 2>();
     __syncthreads();
-    if (more) {
-        f[0].load(ring + at_a, ring + at_b, swizzle_a, swizzle_b, 0);
-    }
-    while (more) {
-        uint32_t now = ring + slot * S::STAGE_BYTES;
-        // The slot before this one was multiplied by all warps: they met since.
-        const int before = slot == 0 ? S::STAGES - 1 : slot - 1;
-        slot = slot == S::STAGES - 1 ? 0 : slot + 1;
-        const bool ends = left == 1 && chunk + 1 == p.c1;
-        gemm_piece next = p;
-        if (ends) {
-            more = gemm_next_piece(a, piece, next);
-        }
 #pragma unroll
-        for (int kk = 0; kk < 4; kk++) {
-            if (kk == 0) {
-                loader.load(a, ring + before * S::STAGE_BYTES);
-                k_cp_async_commit();
-            }
-            if (kk == 3) {
-                // The next slot's first step is fetched while this one's last is multiplied.
-                k_cp_async_wait<S::STAGES - 2>();
-                __syncthreads();
-                now = ring + slot * S::STAGE_BYTES;
-            }
-            if (kk < 3 || more) {
-                f[(kk + 1) % 2].load(now + at_a, now + at_b, swizzle_a, swizzle_b, (kk + 1) % 4);
-            }
-            gemm_multiply<S>(acc, f[kk % 2]);
+    for (int i = 0; i < S::MT; i++) {
+        reader.load_a(now.a[0][i], ring, i, 0);
+    }
+    reader.load_b(now.b[0], ring, 0, 0);
+
+    int left = min(S::CHUNK_TILES, a.k_tiles - chunk * S::CHUNK_TILES); // k-tiles of the chunk
+    gemm_zero<S>(acc);
+    for (;;) {
+        // k-tiles until the chunk ends or the copies come to the next piece or to its tail.
+        const int whole = loader.whole();
+        const int run = min(left, whole > 0 ? whole : loader.left);
+        left -= run;
+        loader.left -= run;
+        if (whole > 0) {
+            loader.k_left -= run * K_GEMM_TILE_K;
+            gemm_tiles<S, true>(a, loader, reader, now, acc, run);
+        } else {
+            gemm_tiles<S, false>(a, loader, reader, now, acc, run);
         }
-        if (--left > 0) {
+        if (loader.left == 0) {
+            loader.next_piece(a);
+        }
+        if (left > 0) {
             continue;
         }
         // A chunk is done.
+        gemm_piece_at(a, piece, p);
+        const bool ends = chunk + 1 == p.c1, cut = p.c1 - p.c0 < a.n_chunks;
         if (p.c0 == 0) {
 #pragma unroll
             for (int i = 0; i < S::MT * S::NT * 4; i++) {
                 sum[i / 4 / S::NT][i / 4 % S::NT][i % 4] +=
                     acc[i / 4 / S::NT][i / 4 % S::NT][i % 4];
             }
-            if (ends && p.c1 < a.n_chunks) {
+            if (ends && cut) {
                 gemm_put<S>(gemm_slot<S>(a, p.tile, chunk), sum);
             }
         } else {
@@ -465,10 +569,10 @@ template <typename S> K_DEV void gemm_run(const k_gemm_task &a)
         chunk++;
         if (ends) {
             bool last = true;
-            if (p.c1 - p.c0 < a.n_chunks) {
+            if (cut) {
                 last = gemm_arrive(a, p);
-                gemm_zero<S>(sum);
                 if (last) {
+                    gemm_zero<S>(sum);
                     gemm_gather<S>(a, p.tile, sum);
                 }
             }
@@ -476,11 +580,14 @@ template <typename S> K_DEV void gemm_run(const k_gemm_task &a)
                 gemm_epilogue<S>(a, p.tile, sum);
             }
             gemm_zero<S>(sum);
-            p = next;
+            if (!gemm_piece_at(a, ++piece, p)) {
+                break;
+            }
             chunk = p.c0;
         }
         left = min(S::CHUNK_TILES, a.k_tiles - chunk * S::CHUNK_TILES);
     }
+    k_cp_async_wait<0>(); // of zeroes
 }
 
 #define K_GEMM_KERNEL(M, N, ...) \

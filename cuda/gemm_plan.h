@@ -39,12 +39,17 @@ enum { K_GEMM_OUT_F32 = 1, K_GEMM_SILU = 2 };
     X(gemm_small, gemm_b16_32x64, struct k_gemm_task) \
     X(gemm_small, gemm_b16_64x64, struct k_gemm_task) \
     X(gemm_large, gemm_b16_128x64, struct k_gemm_task) \
-    X(gemm_large, gemm_b16_128x128, struct k_gemm_task)
+    X(gemm_large, gemm_b16_128x128, struct k_gemm_task) \
+    X(gemm_large, gemm_b16_192x128, struct k_gemm_task)
 
 int k_plan_gemm(const struct k_facts *f, const struct k_work *w, const struct k_gemm_args *a,
                 struct k_launch out[K_MAX_LAUNCHES]);
 int k_plan_gemm_silu(const struct k_facts *f, const struct k_work *w,
                      const struct k_gemm_silu_args *a, struct k_launch out[K_MAX_LAUNCHES]);
+/* The same launch with another kernel of the family, for tests and benches. false: no such kernel.
+ */
+bool k_gemm_replan(const struct k_facts *f, const struct k_work *w, int32_t kernel,
+                   struct k_launch *l);
 /* Bytes of workspace past the tickets. */
 uint64_t k_gemm_work_bytes(const struct k_facts *f, const struct k_limits *l);
 

@@ -5,5 +5,5 @@
 #include "gemm.cuh"
 
 K_GEMM_KERNEL(16, 64, 1, 4, 8)
-K_GEMM_KERNEL(32, 64, 1, 4, 8)
-K_GEMM_KERNEL(64, 64, 1, 4, 6)
+K_GEMM_KERNEL(32, 64, 2, 2, 8)
+K_GEMM_KERNEL(64, 64, 2, 2, 6)

@@ -45,6 +45,14 @@ K_DEV void k_store16(void *p, uint4 v)
     *static_cast<uint4 *>(p) = v;
 }
 
+// Bytes, a multiple of 16 at a multiple of 16, to L2; on sm_80 nothing.
+K_DEV void k_prefetch_l2(const void *p, uint32_t bytes)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(bytes) : "memory");
+#endif
+}
+
 // ---- bf16 ----
 
 K_DEV float k_bf16_lo(uint32_t pair)

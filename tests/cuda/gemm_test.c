@@ -172,14 +172,17 @@ int gt_launches(const struct k_launch **out)
     return n_last;
 }
 
-static void launch(enum k_op op, const void *args, int32_t n_sms, uint64_t seed)
+static void launch(enum k_op op, const void *args, const struct gt_how *how)
 {
     struct k_facts f = *kt_facts();
     const struct k_work w = kt_work();
-    f.n_sms = n_sms ? n_sms : f.n_sms;
-    kt_seed(seed);
+    f.n_sms = how->n_sms ? how->n_sms : f.n_sms;
+    kt_seed(how->seed);
     n_last = k_plan(op, &f, &w, args, last);
     cr_assert_eq(n_last, 1);
+    if (how->kernel >= 0) {
+        cr_assert(k_gemm_replan(&f, &w, how->kernel, last));
+    }
     kt_launch(last, n_last);
 }
 
@@ -199,7 +202,7 @@ static struct k_gemm_args args_of(const struct gt_case *c, int32_t m, k_ptr out,
                                 .out_dtype = c->f32 ? K_F32 : K_BF16};
 }
 
-void gt_run(struct gt_case *c, int32_t m, int32_t n_sms, uint64_t seed)
+void gt_run(struct gt_case *c, int32_t m, const struct gt_how *how)
 {
     const size_t bytes = out_bytes(c);
     unsigned char *before = malloc(bytes);
@@ -209,7 +212,7 @@ void gt_run(struct gt_case *c, int32_t m, int32_t n_sms, uint64_t seed)
     }
     const k_ptr out = kt_put(before, bytes);
     const struct k_gemm_args a = args_of(c, m, out, c->d_weight);
-    launch(K_OP_gemm, &a, n_sms, seed);
+    launch(K_OP_gemm, &a, how);
     kt_get(c->out, out, bytes);
     kt_free(out);
     const int64_t es = c->f32 ? 4 : 2, end = padded_rows(c) * c->out_stride;
@@ -223,7 +226,7 @@ void gt_run(struct gt_case *c, int32_t m, int32_t n_sms, uint64_t seed)
     free(before);
 }
 
-uint16_t *gt_run_silu(struct gt_case *c, int32_t m, int32_t n_sms, uint64_t seed)
+uint16_t *gt_run_silu(struct gt_case *c, int32_t m, const struct gt_how *how)
 {
     const int32_t f = c->n / 2;
     const size_t bytes = (size_t)m * (size_t)f * 2;
@@ -232,7 +235,7 @@ uint16_t *gt_run_silu(struct gt_case *c, int32_t m, int32_t n_sms, uint64_t seed
     const struct k_gemm_silu_args a = {
         .gemm = args_of(c, m, scratch, c->d_weight_silu),
         .act = {.out = d_out, .in = scratch, .rows = m, .dim = f, .dtype = K_BF16}};
-    launch(K_OP_gemm_silu, &a, n_sms, seed);
+    launch(K_OP_gemm_silu, &a, how);
     kt_get(out, d_out, bytes);
     kt_free(scratch);
     kt_free(d_out);
@@ -288,14 +291,16 @@ void gt_keep(struct gt_case *c)
     memcpy(c->kept, c->out, out_bytes(c));
 }
 
-void gt_compare_with_kept(const struct gt_case *c, int32_t m, int32_t n_sms, const char *what)
+void gt_compare_with_kept(const struct gt_case *c, int32_t m, const struct gt_how *how,
+                          const char *what)
 {
     const int64_t es = c->f32 ? 4 : 2;
     for (int64_t r = 0; r < m; r++) {
         const int64_t at = r * c->out_stride * es;
         cr_assert_arr_eq((char *)c->out + at, (char *)c->kept + at, (size_t)(c->n * es),
-                         "%s: row %lld of %d x %d x %d planned for %d SMs has other bits", what,
-                         (long long)r, m, c->n, c->k, n_sms);
+                         "%s, %s: row %lld of %d x %d x %d planned for %d SMs has other bits", what,
+                         k_kernel_table[last[0].kernel].name, (long long)r, m, c->n, c->k,
+                         how->n_sms);
     }
 }
 

@@ -31,16 +31,22 @@ void gt_make(struct gt_case *c);
 void gt_drop(struct gt_case *c);
 void gt_oracle(struct gt_case *c);
 
-/* The first m rows; n_sms: planned for so many, 0 for the device's. Afterwards c->out; rows past m
- * and columns past n were not touched, or the test fails. */
-void gt_run(struct gt_case *c, int32_t m, int32_t n_sms, uint64_t seed);
+struct gt_how {
+    int32_t kernel; /* of the family; -1: the plan's choice */
+    int32_t n_sms;  /* planned for so many; 0: what the device has */
+    uint64_t seed;
+};
+/* The first m rows. Afterwards c->out; rows past m and columns past n were not touched, or the test
+ * fails. */
+void gt_run(struct gt_case *c, int32_t m, const struct gt_how *how);
 /* gemm_silu: [m, n / 2], the caller's to free. */
-uint16_t *gt_run_silu(struct gt_case *c, int32_t m, int32_t n_sms, uint64_t seed);
+uint16_t *gt_run_silu(struct gt_case *c, int32_t m, const struct gt_how *how);
 int gt_launches(const struct k_launch **out); /* of the last run */
 
 void gt_compare_with_oracle(const struct gt_case *c, const char *what);
 void gt_keep(struct gt_case *c);
-void gt_compare_with_kept(const struct gt_case *c, int32_t m, int32_t n_sms, const char *what);
+void gt_compare_with_kept(const struct gt_case *c, int32_t m, const struct gt_how *how,
+                          const char *what);
 /* gt_run_silu's rows against the op silu_mul of the kept rows, bit for bit, if it has a kernel. */
 void gt_compare_with_act(const struct gt_case *c, const uint16_t *out, int32_t m, const char *what);
 

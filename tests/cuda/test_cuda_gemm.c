@@ -11,7 +11,7 @@
 #if defined(__SANITIZE_ADDRESS__)
 enum { SHAPES = 12 }; /* the virtual GPU is ten times slower */
 #else
-enum { SHAPES = 60 };
+enum { SHAPES = 40 };
 #endif
 
 static const int32_t ms[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 127, 128, 129, 200};
@@ -20,8 +20,23 @@ static const int32_t ks[] = {8, 54, 64, 72, 96, 200, 512, 520, 1024, 1536};
 static const int32_t sms[] = {0, 0, 1, 3, 5, 7, 16, 40}; /* 0: what the device has */
 #define PICK(table) table[gt_random() % (sizeof(table) / sizeof *(table))]
 
-/* A shape, at its most rows against the oracle, then again with fewer rows and other grids: the
- * same bits. */
+#define KERNEL(module, name, args) K_KERNEL_##name,
+static const int32_t kernels[] = {K_GEMM_KERNELS(KERNEL)};
+enum { N_KERNELS = sizeof kernels / sizeof *kernels };
+
+static const struct gt_how plain = {.kernel = -1, .n_sms = 0, .seed = 1};
+
+/* Run i of a case: first as planned, with one row; then every kernel in turn. */
+static int32_t vary(int i, struct gt_how *how)
+{
+    *how = (struct gt_how){.kernel = i < 2 ? -1 : kernels[(i - 2) % N_KERNELS],
+                           .n_sms = PICK(sms),
+                           .seed = 2 + (uint64_t)i};
+    return i == 0 ? 1 : PICK(ms);
+}
+
+/* A shape, at its most rows against the oracle, then again with fewer rows, by other kernels on
+ * other grids: the same bits. */
 static void check_shape(const char *arch, int32_t n, int32_t k, bool whole)
 {
     struct gt_case c = {.n = n, .k = k, .m_max = 200, .whole_numbers = whole};
@@ -30,13 +45,14 @@ static void check_shape(const char *arch, int32_t n, int32_t k, bool whole)
     c.residual = !c.f32 && gt_random() % 2;
     gt_make(&c);
     gt_oracle(&c);
-    gt_run(&c, 200, 0, 1);
+    gt_run(&c, 200, &plain);
     gt_compare_with_oracle(&c, arch);
     gt_keep(&c);
-    for (int i = 0; i < 5; i++) {
-        const int32_t m = i == 0 ? 1 : PICK(ms), n_sms = PICK(sms);
-        gt_run(&c, m, n_sms, 2 + (uint64_t)i);
-        gt_compare_with_kept(&c, m, n_sms, arch);
+    for (int i = 0; i < 2 + N_KERNELS; i++) {
+        struct gt_how how;
+        const int32_t m = vary(i, &how);
+        gt_run(&c, m, &how);
+        gt_compare_with_kept(&c, m, &how, arch);
     }
     gt_drop(&c);
 }
@@ -71,27 +87,28 @@ static float silu(float x)
 
 static void check_silu(const char *arch, int32_t f, int32_t k)
 {
-    struct gt_case plain = {.n = 2 * f, .k = k, .m_max = 200, .bias = gt_random() % 2};
-    gt_make(&plain);
-    gt_run(&plain, 200, 0, 1);
-    gt_keep(&plain);
-    for (int i = 0; i < 4; i++) {
-        const int32_t m = i == 0 ? 200 : PICK(ms), n_sms = PICK(sms);
-        uint16_t *out = gt_run_silu(&plain, m, n_sms, 1 + (uint64_t)i);
+    struct gt_case c = {.n = 2 * f, .k = k, .m_max = 200, .bias = gt_random() % 2};
+    gt_make(&c);
+    gt_run(&c, 200, &plain);
+    gt_keep(&c);
+    for (int i = 0; i < 2 + N_KERNELS; i++) {
+        struct gt_how how;
+        const int32_t m = vary(i, &how);
+        uint16_t *out = gt_run_silu(&c, m, &how);
         for (int32_t r = 0; r < m; r++) {
-            const uint16_t *row = (uint16_t *)plain.kept + (size_t)r * (size_t)plain.out_stride;
+            const uint16_t *row = (uint16_t *)c.kept + (size_t)r * (size_t)c.out_stride;
             for (int32_t j = 0; j < f; j++) {
                 const float gate = gt_float(row[j]), up = gt_float(row[f + j]);
                 const float want = silu(gate) * up, got = gt_float(out[r * f + j]);
                 cr_assert(fabsf(got - want) <= silu_bound * fabsf(want) + 1e-30f,
                           "%s, %d x %d, k %d, %d SMs: row %d column %d is %g, not %g", arch, m, f,
-                          k, n_sms, r, j, (double)got, (double)want);
+                          k, how.n_sms, r, j, (double)got, (double)want);
             }
         }
-        gt_compare_with_act(&plain, out, m, arch);
+        gt_compare_with_act(&c, out, m, arch);
         free(out);
     }
-    gt_drop(&plain);
+    gt_drop(&c);
 }
 
 static void silu_shapes(const char *arch)
@@ -173,12 +190,12 @@ static void traffic(const char *arch)
         struct gt_case c = {.n = rows[i].n, .k = rows[i].k, .m_max = rows[i].m};
         const struct k_launch *l;
         gt_make(&c);
-        gt_run(&c, c.m_max, 0, 1);
+        gt_run(&c, c.m_max, &plain);
         cr_assert_eq(gt_launches(&l), 1);
         const char *name = k_kernel_table[l->kernel].name;
         const uint64_t read_once = kt_counter(name, "global_read_bytes");
         const uint64_t wrote_once = kt_counter(name, "global_write_bytes");
-        gt_run(&c, c.m_max, 0, 2);
+        gt_run(&c, c.m_max, &plain);
         cr_assert_eq(gt_launches(&l), 1);
         const uint64_t weight = 2 * (uint64_t)c.n * (uint64_t)c.k;
         const uint64_t in = 2 * (uint64_t)c.m_max * (uint64_t)c.k;
