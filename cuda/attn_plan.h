@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * attn_plan.h - kernels and plans of attention over the paged cache. */
+ * attn_plan.h - kernels and plans of attention over the paged cache.
+ *
+ * attn_prefill takes the sequences with at least min_rows rows in this step, attn_decode those with
+ * exactly one; both give a row the same bits. attn_decode_rope is rope_attn in one launch, for
+ * steps in which no sequence has more than one row. _cap: with a soft cap. */
 #ifndef K_ATTN_PLAN_H
 #define K_ATTN_PLAN_H
 
@@ -8,8 +12,58 @@
 #include "fused.h"
 #include "launch.h"
 
-#define K_ATTN_MODULES(X)
-#define K_ATTN_KERNELS(X)
+struct k_attn_prefill_args {
+    struct k_attn_args a;
+    float c;      /* log2 of a weight's factor for a score of 1 */
+    float cap_in; /* what a product is multiplied by before the cap */
+    int32_t min_rows;
+    int32_t pad_;
+};
+K_STATIC_ASSERT(sizeof(struct k_attn_prefill_args) == 160, "same layout in C and CUDA");
+
+struct k_attn_decode_args {
+    struct k_attn_args a;
+    k_ptr tickets, partials;
+    k_ptr q_norm, k_norm, cos_sin; /* rope.h; a.q is qkv */
+    float c, cap_in;
+    int32_t max_items; /* places for partial results; with more items a block takes whole units */
+    int32_t rot_dim;
+    float eps;
+    int32_t pad_;
+};
+K_STATIC_ASSERT(sizeof(struct k_attn_decode_args) == 208, "same layout in C and CUDA");
+
+/* Dynamic shared memory; the kernels assert it. */
+enum {
+    K_ATTN_PREFILL_SMEM_D64 = 74752,
+    K_ATTN_PREFILL_SMEM_D96 = 80896,
+    K_ATTN_PREFILL_SMEM_D128 = 105472,
+    K_ATTN_PREFILL_SMEM_D256 = 163328,
+    K_ATTN_DECODE_SMEM_D64 = 67984,
+    K_ATTN_DECODE_SMEM_D96 = 80272,
+    K_ATTN_DECODE_SMEM_D128 = 80272,
+    K_ATTN_DECODE_SMEM_D256 = 158352,
+};
+
+#define K_ATTN_MODULES(X) \
+    X(attn_prefill) \
+    X(attn_prefill_cap) \
+    X(attn_decode) \
+    X(attn_decode_cap) \
+    X(attn_decode_rope)
+
+#define K_ATTN_SIZES(X, module, name, args) \
+    X(module, name##_bf16_d64, args) \
+    X(module, name##_bf16_d96, args) \
+    X(module, name##_bf16_d128, args) \
+    X(module, name##_bf16_d256, args)
+
+#define K_ATTN_KERNELS(X) \
+    K_ATTN_SIZES(X, attn_prefill, attn_prefill, struct k_attn_prefill_args) \
+    K_ATTN_SIZES(X, attn_prefill_cap, attn_prefill_cap, struct k_attn_prefill_args) \
+    K_ATTN_SIZES(X, attn_decode, attn_decode, struct k_attn_decode_args) \
+    K_ATTN_SIZES(X, attn_decode_cap, attn_decode_cap, struct k_attn_decode_args) \
+    K_ATTN_SIZES(X, attn_decode_rope, attn_decode_rope, struct k_attn_decode_args)
 
 int k_plan_attn(const struct k_facts *f, const struct k_work *w, const struct k_attn_args *a,
                 struct k_launch out[K_MAX_LAUNCHES]);
