@@ -154,6 +154,8 @@ struct oct_engine_options {
     double gpu_memory_utilization; /* share of a CUDA device's memory to take, weights and all, the
                                       KV cache getting what is left of it; (0, 1]; 0: 0.9. Not where
                                       kv_cache_bytes says how much */
+    int32_t sync_kernels; /* 1: waits after each kernel of a CUDA device, so that an error names the
+                             one that failed; slow, records no CUDA graphs */
 };
 #define OCT_ENGINE_OPTIONS_INIT \
     { \

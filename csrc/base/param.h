@@ -101,6 +101,9 @@ enum oct_param_group {
     X(ENFORCE_EAGER, "enforce-eager", 0, BOOL, NULL, "false", NULL, MODEL, OCT_CMD_RUN |          \
       OCT_CMD_BATCH, "",                                                                          \
       "record no CUDA graphs: launch every kernel of every step by itself")                       \
+    X(SYNC_KERNELS, "sync-kernels", 0, BOOL, NULL, "false", NULL, MODEL, OCT_CMD_RUN |            \
+      OCT_CMD_BATCH, "",                                                                          \
+      "wait after each CUDA kernel, so that an error names the one that failed; slow")            \
                                                                                                   \
     X(PROMPT, "prompt", 'p', STRING, NULL, NULL,                                                  \
       "standard input, or a conversation if that is a terminal", PROMPT, OCT_CMD_RUN, "TEXT",     \

@@ -23,8 +23,11 @@ oct_status oct_cuda_die(struct oct_cuda *c, oct_cu_result r, const char *what)
 {
     char number[32];
     if (!c->dead) {
-        (void)snprintf(c->dead_text, sizeof c->dead_text, "cuda:%d: %s: %s", c->ordinal, what,
-                       oct_cu_error_name(c->cu, r, number, sizeof number));
+        (void)snprintf(c->dead_text, sizeof c->dead_text, "cuda:%d: %s: %s%s", c->ordinal, what,
+                       oct_cu_error_name(c->cu, r, number, sizeof number),
+                       strstr(what, "Synchronize") && !c->wait_each
+                           ? " (--sync-kernels names the kernel that is to blame)"
+                           : "");
         c->dead = true;
     }
     return OCT_FAIL(OCT_E_DEVICE, "%s", c->dead_text);
@@ -285,6 +288,7 @@ struct oct_cuda_counts oct_cuda_counts(const struct oct_device *d)
 
 void oct_cuda_wait_each(struct oct_device *d, bool on)
 {
-    OCT_ASSERT(d->table == &cuda_table);
-    oct_cuda_of(d)->wait_each = on;
+    if (d->table == &cuda_table) {
+        oct_cuda_of(d)->wait_each = on;
+    }
 }

@@ -41,7 +41,7 @@ struct oct_cuda_counts {
 struct oct_cuda_counts oct_cuda_counts(const struct oct_device *d);
 
 /* For finding a kernel that fails: waits after each launch, so that the sentence of a failure names
- * it. Nothing is recorded then. Any time between steps. */
+ * it. Nothing is recorded then. Any time between steps; nothing to a device of another kind. */
 void oct_cuda_wait_each(struct oct_device *d, bool on);
 
 #endif

@@ -113,5 +113,8 @@ oct_status oct_cuda_run(struct oct_device *d, enum k_op op, const void *args)
     oct_nvtx_push(ops[op].name);
     const oct_status st = plan_and_launch(c, op, args);
     oct_nvtx_pop();
+    if (st != OCT_OK) {
+        c->graphs.broken = true; /* if it was being recorded: a part is no record */
+    }
     return st;
 }

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "device/cuda.h"
 #include "engine/pick_device.h"
 #include "engine/sized.h"
 #include "engine/thread.h"
@@ -64,6 +65,7 @@ static oct_status load(struct oct_engine *e, const struct oct_engine_options *o)
     OCT_TRY_GOTO(oct_chat_init(&e->chat, e->vocab, o->chat_template, o->chat_template_name), st,
                  done);
     OCT_TRY_GOTO(oct_device_pick(o->device, o->n_threads, &e->dev), st, done);
+    oct_cuda_wait_each(e->dev, o->sync_kernels != 0);
     OCT_TRY_GOTO(oct_plan_make(&e->cfg, o, e->dev, true, &e->plan), st, done);
     OCT_TRY_GOTO(oct_dev_reserve(e->dev, e->plan.total_bytes), st, done);
     e->n_vocab = oct_tokenizer_n_tokens(e->vocab->tokenizer);
@@ -117,6 +119,9 @@ static oct_status check_options(const struct oct_engine_options *o)
     }
     if (o->enforce_eager != 0 && o->enforce_eager != 1) {
         return OCT_FAIL(OCT_E_ARG, "enforce_eager is %d; it must be 0 or 1", o->enforce_eager);
+    }
+    if (o->sync_kernels != 0 && o->sync_kernels != 1) {
+        return OCT_FAIL(OCT_E_ARG, "sync_kernels is %d; it must be 0 or 1", o->sync_kernels);
     }
     return OCT_OK;
 }

@@ -17,6 +17,7 @@ struct oct_engine_options oct_command_options(const struct oct_params *p, const 
     o.device = oct_param_str(p, OCT_P_DEVICE, NULL);
     o.gpu_memory_utilization = oct_param_float(p, OCT_P_GPU_MEMORY_UTILIZATION, 0);
     o.enforce_eager = oct_param_bool(p, OCT_P_ENFORCE_EAGER);
+    o.sync_kernels = oct_param_bool(p, OCT_P_SYNC_KERNELS);
     return o;
 }
 

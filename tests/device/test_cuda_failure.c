@@ -112,7 +112,7 @@ ParameterizedTestParameters(cuda_failure, what_fails_later_is_final)
         {"cuMemcpyDtoHAsync:3", OCT_E_DEVICE, "cuMemcpyDtoHAsync"},
         {"cuLaunchKernelEx:4", OCT_E_DEVICE, "kernel embed_b16: CUDA_ERROR_UNKNOWN"},
         {"launch:5", OCT_E_DEVICE, "CUDA_ERROR_LAUNCH_FAILED"},
-        {"launch:1=700", OCT_E_DEVICE, "cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS"},
+        {"launch:1=700", OCT_E_DEVICE, "CUDA_ERROR_ILLEGAL_ADDRESS (--sync-kernels names"},
         {"cuStreamSynchronize:4", OCT_E_DEVICE, "cuStreamSynchronize"},
         {"cuCtxSetCurrent:20", OCT_E_DEVICE, "cuCtxSetCurrent"},
         /* opening takes some calls for each kernel, a step 7 */

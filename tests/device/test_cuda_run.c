@@ -172,6 +172,27 @@ Test(cuda_run, an_op_without_a_kernel_is_a_sentence_not_a_dead_device)
     no_findings();
 }
 
+Test(cuda_run, a_recording_that_was_given_up_is_not_kept)
+{
+    struct rig r = {0};
+    enum oct_record mode;
+    bool again = false;
+    use_gpu("a100", NULL);
+    open_rig(&r);
+    DONE(oct_dev_record_begin(r.d, 1, &mode));
+    cr_assert_eq(mode, OCT_RECORD_ON);
+    DONE(oct_dev_embed(r.d, &r.args));
+    r.args.dtype = K_F32;
+    FAILS(oct_dev_embed(r.d, &r.args), OCT_E_UNSUPPORTED, "no kernel for op embed");
+    DONE(oct_dev_record_end(r.d, &again));
+    cr_assert(again);
+    r.args.dtype = K_BF16;
+    step(&r, 1, recorded, 1);
+    cr_assert_eq(oct_cuda_counts(r.d).records, 0);
+    close_rig(&r);
+    no_findings();
+}
+
 /* Each way in which recording can fail: the same rows, nothing recorded from then on. The virtual
  * GPU reads its plan once a process: one for each row. */
 struct plan {

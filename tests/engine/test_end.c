@@ -148,10 +148,11 @@ Test(end, structs_of_older_and_newer_callers, .timeout = 60)
 
 Test(end, options_out_of_range_are_refused_by_name, .timeout = 60)
 {
-    struct oct_engine_options o[8];
-    static const char *const word[] = {"max_waiting",   "max_waiting", "prefix_cache", "manual",
-                                       "enforce_eager", "n_threads",   "model path",   "INIT"};
-    for (int i = 0; i < 8; i++) {
+    struct oct_engine_options o[9];
+    static const char *const word[] = {"max_waiting", "max_waiting",   "prefix_cache",
+                                       "manual",      "enforce_eager", "n_threads",
+                                       "model path",  "INIT",          "sync_kernels"};
+    for (int i = 0; i < 9; i++) {
         o[i] = (struct oct_engine_options)OCT_ENGINE_OPTIONS_INIT;
         o[i].model_path = "no-such-model";
     }
@@ -163,7 +164,8 @@ Test(end, options_out_of_range_are_refused_by_name, .timeout = 60)
     o[5].n_threads = -1;
     o[6].model_path = "";
     o[7].size = 16;
-    for (int i = 2; i < 8; i++) {
+    o[8].sync_kernels = -1;
+    for (int i = 2; i < 9; i++) {
         oct_engine *e = NULL;
         cr_assert_eq(oct_engine_open(&o[i], &e), OCT_E_ARG, "row %d", i);
         cr_assert_not_null(strstr(oct_last_error(), word[i]), "row %d: %s", i, oct_last_error());
