@@ -71,8 +71,12 @@ int k_plan_sample(const struct k_facts *f, const struct k_work *w, const struct 
         };
         K_LAUNCH_ARGS(&out[i], p);
     }
+    /* Counted in machine code, of a token: 8 for maxima, 23 for a weight (39 with its bucket, which
+     * only rows with top-k or top-p need; these are also read a third time). */
     out[0].cost.read_bytes += logits;
+    out[0].cost.warp_instructions = logits / 4 / 32 * 8;
     out[1].cost.read_bytes += logits;
+    out[1].cost.warp_instructions = logits / 4 / 32 * 23;
     out[2].cost.write_bytes = rows * sizeof(struct k_sample_out);
     return 3;
 }

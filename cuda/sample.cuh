@@ -16,6 +16,7 @@ using args_t = k_sample_kernel_args;
 
 constexpr int kThreads = K_SAMPLE_THREADS, kWarps = kThreads / 32, kSegment = K_SAMPLE_SEGMENT;
 constexpr unsigned kAll = 0xffffffffu;
+#define K_DEV_MEMBER __device__ __forceinline__
 #define K_INFINITY __int_as_float(0x7f800000)
 
 // ---- the order of tokens: larger logits first, equals by lowest index ----
@@ -60,11 +61,10 @@ K_DEV float exponent_of(float l, float max, float scale)
     return __fmul_rn(__fsub_rn(l, max), scale);
 }
 
-// exp(x) * 2^34 rounded to an integer, x <= 0. Below exp(-25) nothing is left of it.
-K_DEV uint64_t weight_of(float x)
+// exp(x), x <= 0, with the bits of vf_exp; below -25 something that rounds to nothing.
+K_DEV float exp_of(float x)
 {
-    constexpr float kBig = 12582912.0f;      // 1.5 * 2^23: a sum with it is rounded to an integer
-    constexpr uint32_t kSmall = 0x3a000000u; // 2^-11: its last bit is 2^-34
+    constexpr float kBig = 12582912.0f; // 1.5 * 2^23: a sum with it is rounded to an integer
     x = fmaxf(x, -25.0f);
     const float t = __fadd_rn(__fmul_rn(x, 1.44269504088896341f), kBig);
     const float n = __fsub_rn(t, kBig);
@@ -78,11 +78,56 @@ K_DEV uint64_t weight_of(float x)
     p = __fmaf_rn(p, r, 0.5f);
     p = __fmaf_rn(p, r, 1.0f);
     p = __fmaf_rn(p, r, 1.0f);
-    const uint32_t w = __float_as_uint(p) + (__float_as_uint(t) << 23); // p * 2^n
-    // From 2^-11 on every bit counts; below, those that the sum with 2^-11 keeps.
-    const uint32_t sum = __float_as_uint(__fadd_rn(__uint_as_float(w), __uint_as_float(kSmall)));
-    const uint32_t digits = w >= kSmall ? (w & 0x7fffffu) | 0x800000u : sum - kSmall;
-    return (uint64_t)digits * (1u << (max(w, kSmall) - kSmall >> 23));
+    return __uint_as_float(__float_as_uint(p) + (__float_as_uint(t) << 23)); // p * 2^n
+}
+
+// Sums of weights in 32-bit words: w = a + b with a the nearest multiple of 2^-11 and |b| <= 2^-12,
+// b rounded to a multiple of 2^-34. Both come out of the last bits of a sum with a number whose
+// last bit is that; what these numbers themselves add is taken off in the end. So w is rounded as
+// the CPU backend does it: to nearest, ties to even, and not at all from 2^-11 on.
+struct weight_sum {
+    uint32_t a = 0, b = 0;
+    int n = 0; // up to 32, known when compiled
+
+    static constexpr uint32_t kA = 0x45800000u, kB = 0x3a400000u; // 4096, 1.5 * 2^-11
+
+    K_DEV_MEMBER void add(float w)
+    {
+        const float a1 = __fadd_rn(w, __uint_as_float(kA));
+        const float rest = __fsub_rn(w, __fsub_rn(a1, __uint_as_float(kA)));
+        a += __float_as_uint(a1);
+        b += __float_as_uint(__fadd_rn(rest, __uint_as_float(kB)));
+        n++;
+    }
+    // Multiples of 2^-11, and of 2^-34.
+    K_DEV_MEMBER uint32_t coarse() const
+    {
+        return a - (uint32_t)n * kA;
+    }
+    K_DEV_MEMBER int32_t fine() const
+    {
+        return (int32_t)(b - (uint32_t)n * kB);
+    }
+    K_DEV_MEMBER uint64_t value() const
+    {
+        return ((uint64_t)coarse() << 23) + (uint64_t)(int64_t)fine();
+    }
+};
+
+// exp(x) * 2^34, rounded.
+K_DEV uint64_t weight_of(float x)
+{
+    weight_sum s;
+    s.add(exp_of(x));
+    return s.value();
+}
+
+// 0 instead of w if it rounds to less than min_p.
+K_DEV float at_least(float w, float min_p)
+{
+    constexpr float kSmall = 0x1p-11f;
+    const float q = w < kSmall ? __fsub_rn(__fadd_rn(w, kSmall), kSmall) : w;
+    return q >= min_p ? w : 0.0f;
 }
 
 // 1 / temperature may overflow, but 0 * scale has to stay 0.
@@ -195,20 +240,16 @@ K_DEV void edit_stretch(const row_t &r, int from, int n, float *l)
 // ---- a block's place ----
 
 struct place {
-    int b, from, n; // the row, the first token, how many
-    row_t row;
+    int b, from, n;      // the row, the first token, how many
+    const row_t &row;    // in global memory: read where it is asked for
     const float *logits; // from `from` on
 };
 
 K_DEV place place_of(const args_t &p)
 {
-    place w;
-    w.b = (int)blockIdx.y;
-    w.from = (int)blockIdx.x * p.stretch;
-    w.n = min(p.stretch, p.a.vocab - w.from);
-    w.row = k_at<const row_t>(p.a.rows)[w.b];
-    w.logits = k_at<const float>(p.a.logits) + (int64_t)w.b * p.a.logits_stride + w.from;
-    return w;
+    const int b = (int)blockIdx.y, from = (int)blockIdx.x * p.stretch;
+    return {b, from, min(p.stretch, p.a.vocab - from), k_at<const row_t>(p.a.rows)[b],
+            k_at<const float>(p.a.logits) + (int64_t)b * p.a.logits_stride + from};
 }
 
 // What the row's draw sees of tokens from .. from + n - 1.
@@ -365,6 +406,25 @@ K_DEV int bucket_of(float x, float per_bucket)
     constexpr uint32_t kBig = 0x4b000000u; // 2^23: the sum is rounded to an integer
     const float t = __fmaf_rn(fmaxf(x, -25.0f), per_bucket, __uint_as_float(kBig));
     return min((int)(__float_as_uint(t) - kBig), K_SAMPLE_BUCKETS - 1);
+}
+
+// The lowest logit whose bucket is at most `last`: by a search over the order of floats in which
+// the lanes of a warp try 32 at a time. For every lane of a full warp.
+K_DEV float lowest_in(const head &d, int last)
+{
+    // Keys of -inf and of the maximum, whose bucket is 0.
+    uint32_t out = key_of(-K_INFINITY), in = key_of(d.max);
+    const uint32_t lane = threadIdx.x % 32;
+    while (in - out > 1) {
+        const uint32_t step = (in - out + 31) / 32;
+        const uint32_t key = min(out + (lane + 1) * step, in);
+        const bool inside =
+            bucket_of(exponent_of(float_of(key), d.max, d.scale), d.per_bucket) <= last;
+        const uint32_t first = __ffs(__ballot_sync(kAll, inside)) - 1;
+        in = __shfl_sync(kAll, key, (int)first);
+        out = first > 0 ? __shfl_sync(kAll, key, (int)first - 1) : out;
+    }
+    return float_of(in);
 }
 
 #endif

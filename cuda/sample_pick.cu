@@ -99,6 +99,12 @@ K_DEV bool is_listed(const border_plan &g, int bucket)
     return (bucket >= g.first && bucket <= g.last) || bucket == g.k;
 }
 
+// The last bucket that matters.
+K_DEV int top_k_or_p_last(const border_plan &g)
+{
+    return min(g.k < K_SAMPLE_BUCKETS ? max(g.k, g.last) : g.last, K_SAMPLE_BUCKETS - 1);
+}
+
 // The stretch of this block: the weight above the border, by segment, and the list.
 K_DEV void sort_out(const task &t, const border_plan &g, int from, int n)
 {
@@ -108,13 +114,21 @@ K_DEV void sort_out(const task &t, const border_plan &g, int from, int n)
         k_at<uint64_t>(t.p->segments) + (int64_t)t.b * t.p->n_segments + from / kSegment;
     uint64_t *list = k_at<uint64_t>(t.p->candidates) + (int64_t)t.b * K_SAMPLE_MAX_CANDIDATES;
     uint32_t *n_list = &(k_at<k_sample_buckets>(t.p->buckets) + t.b)->n_candidates;
+    // Nearly all tokens of a likely row are below this, and need no more than to be compared.
+    const float lowest = lowest_in(t.d, top_k_or_p_last(g));
     uint64_t sum = 0;
     each_four(
         t.l, n,
         [&](float4 v, int i) {
+            if (fmaxf(fmaxf(v.x, v.y), fmaxf(v.z, v.w)) < lowest) {
+                return;
+            }
             const float e[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
             for (int j = 0; j < 4; j++) {
+                if (e[j] < lowest) {
+                    continue;
+                }
                 const float x = exponent_of(e[j], t.d.max, t.d.scale);
                 const int bucket = bucket_of(x, t.d.per_bucket);
                 if (bucket < g.first) {
