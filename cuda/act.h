@@ -10,7 +10,8 @@
  *
  * Numerics  fp32 inside; silu is rounded to dtype before the product, as the Llama family does it.
  * Cost      memory bound: 3 * T * F elements.
- * Oracle    csrc/cpu/act.c.   Test: tests/cpu/test_act.c */
+ * Kernels   act.cu: bf16, F a multiple of 8. act.cuh: silu, for the matrix products that end in it.
+ * Oracle    csrc/cpu/act.c.   Test: tests/cpu/test_act.c, tests/cuda/test_cuda_act.c */
 #ifndef K_ACT_H
 #define K_ACT_H
 

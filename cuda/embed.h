@@ -11,7 +11,8 @@
  *
  * Numerics  a copy: exact.
  * Cost      memory bound: 2 * T * dim elements.
- * Oracle    csrc/cpu/embed.c.   Test: tests/cpu/test_embed.c */
+ * Kernels   embed.cu: bf16, any dim; 16 bytes at a time where dim is a multiple of 8.
+ * Oracle    csrc/cpu/embed.c.   Test: tests/cpu/test_embed.c, tests/cuda/test_cuda_embed.c */
 #ifndef K_EMBED_H
 #define K_EMBED_H
 

@@ -6,11 +6,12 @@
  *
  *   pool         address of page 0; page p starts at pool + p * page_bytes (64-bit)
  *   pairs        [n_pairs] struct k_kv_copy_pair in device memory. No page is both written and
- * read, and none is written twice. page_bytes   a multiple of 16
+ * read, and none is written twice page_bytes   a multiple of 16
  *
  * Numerics  a copy: exact.
  * Cost      memory bound: 2 * n_pairs * page_bytes.
- * Oracle    csrc/cpu/kv_copy.c.   Test: tests/cpu/test_kv_copy.c */
+ * Kernels   kv_copy.cu.
+ * Oracle    csrc/cpu/kv_copy.c.   Test: tests/cpu/test_kv_copy.c, tests/cuda/test_cuda_kv_copy.c */
 #ifndef K_KV_COPY_H
 #define K_KV_COPY_H
 

@@ -69,23 +69,26 @@ template <int LANES, bool kAny> K_DEV void rope_kv(const k_rope_kv_args &a)
         for (int i = 0; i < kAtOnce; i++) {
             const int h = first + i * step + group;
             const bool query = h < n_q, value = h >= n_qk;
-            const uint4 turned = k_rope_head<LANES, kAny>(x[i], k_select8(query, q_norm, k_norm),
-                                                          (query ? a.q_norm : a.k_norm) != 0,
-                                                          angles, c, dim, rot, a.eps);
+            uint4 y = x[i];
+            if (!__all_sync(0xffffffffu, value)) {
+                y = k_rope_head<LANES, kAny>(y, k_select8(query, q_norm, k_norm),
+                                             (query ? a.q_norm : a.k_norm) != 0, angles, c, dim,
+                                             rot, a.eps);
+            }
             if (h >= n || 8 * c >= dim) {
                 continue;
             }
             if (query) {
                 uint16_t *dst = to.row + (int64_t)h * dim;
                 if (kAny) {
-                    k_rope_store_any(dst, turned, c, dim);
+                    k_rope_store_any(dst, y, c, dim);
                 } else {
-                    k_store16(dst + 8 * c, turned);
+                    k_store16(dst + 8 * c, y);
                 }
             } else { // what lies between D and the next slot may hold anything: zero here
                 const int64_t at =
                     value ? to.v_offset + (h - n_qk) * to.head_stride : (h - n_q) * to.head_stride;
-                k_store16(to.k_slot + at + 8 * c, k_select8(value, x[i], turned));
+                k_store16(to.k_slot + at + 8 * c, k_select8(value, x[i], y));
             }
         }
     }

@@ -147,8 +147,10 @@ K_DEV uint4 k_rope_head(uint4 x, uint4 weight, bool has_norm, const k_rope_angle
                         int dim, int rot, float eps)
 {
     static_assert(LANES == 32 || ((LANES == 8 || LANES == 16) && !kAny), "lanes of a head");
-    const float sum = k_group_sum<LANES>(k_add_squares8(0.0f, x));
-    x = k_select8(has_norm, k_norm8(x, k_rms_scale(sum, dim, eps), weight), x);
+    if (__any_sync(0xffffffffu, has_norm)) {
+        const float sum = k_group_sum<LANES>(k_add_squares8(0.0f, x));
+        x = k_select8(has_norm, k_norm8(x, k_rms_scale(sum, dim, eps), weight), x);
+    }
     float f[8], other[8], y[8];
     k_unpack8(f, x);
     k_rope_partners<LANES, kAny>(other, x, c, rot);

@@ -5,8 +5,8 @@
 # scripts/kernels.py and is no worse than cuda/gates.tsv has it. --accept writes what was built as
 # the new table (and the table in docs/kernels.md) instead.
 #
-# Needs nvdisasm and cuobjdump: of OCT_CUDA_TOOLS, build/cuda-toolkit/bin, a CUDA toolkit, else
-# fetched from PyPI into build/cuda-toolkit. Skips (exit 77) without them or without kernels.
+# Needs nvdisasm and cuobjdump: of the folder OCT_CUDA_TOOLS, else those of cuda_toolkit.sh. Skips
+# (exit 77) without them or without kernels.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -29,33 +29,9 @@ b=$(build_dir "${1:-}") || not_ok "no release build; run cmake --preset release-
 compgen -G "$b/cuda/*.fatbin" > /dev/null || skip "no nvcc: no kernels were built"
 [[ -x $b/tests/kernel_plans ]] || not_ok "no $b/tests/kernel_plans: build all of it"
 
-tools_in() # folder
-{
-    [[ -x $1/nvdisasm && -x $1/cuobjdump ]]
-}
-
-fetched=$root/build/cuda-toolkit/bin
-find_tools()
-{
-    local d
-    for d in "${OCT_CUDA_TOOLS:-}" "$fetched" /usr/local/cuda/bin "$(dirname "$(command -v nvdisasm || echo /)")"; do
-        if [[ -n $d ]] && tools_in "$d"; then
-            echo "$d"
-            return
-        fi
-    done
-    scratch_dir
-    for d in nvdisasm cuobjdump; do
-        python3 -m pip download -q --disable-pip-version-check --no-deps -d "$tmp" \
-            "nvidia-cuda-$d==13.5.37" > /dev/null 2>&1 || return 1
-        python3 -m zipfile -e "$tmp/nvidia_cuda_$d"-*.whl "$tmp/$d"
-        mkdir -p "$fetched"
-        find "$tmp/$d" -type f -name "$d" -exec cp {} "$fetched/$d" \;
-        chmod +x "$fetched/$d"
-    done
-    tools_in "$fetched" && echo "$fetched"
-}
-tools=$(find_tools) || skip "no nvdisasm and cuobjdump, and PyPI cannot be reached"
+tools=${OCT_CUDA_TOOLS:-$(scripts/cuda_toolkit.sh tools 2> /dev/null | tail -n 1)} || tools=
+[[ -x $tools/nvdisasm && -x $tools/cuobjdump ]] ||
+    skip "no nvdisasm and cuobjdump: scripts/cuda_toolkit.sh cannot fetch them"
 
 said=$(python3 scripts/kernels.py "$what" --build "$b" --tools "$tools") || {
     echo "$said" >&2
