@@ -93,7 +93,7 @@ static oct_status plan_and_launch(struct oct_cuda *c, enum k_op op, const void *
         a.gemm_silu.gemm.weight = packed(&a.gemm_silu.gemm, true);
     }
     struct k_launch launches[K_MAX_LAUNCHES];
-    const int n = k_plan(op, &c->facts, &c->work, &a, launches);
+    const int n = k_plan((int32_t)op, &c->facts, &c->work, &a, launches);
     if (n == 0) {
         return OCT_FAIL(OCT_E_UNSUPPORTED,
                         "cuda:%d: no kernel for op %s of this model (its types or shapes)",
