@@ -7,19 +7,22 @@
  *
  *   in        [M, K] dtype, row stride in_stride elements, a multiple of K_ROW_ALIGN
  *   weight    [N, K], a matrix object of the device that runs the op (device.h, matrix_create):
- * each backend keeps it in the layout it multiplies fastest bias      [N] fp32; 0: none residual
- * [M, N] dtype, row stride out_stride; may be out itself; 0: none; not with K_F32 out out       [M,
- * N] out_dtype, row stride out_stride elements, a multiple of K_ROW_ALIGN unless out_dtype is
- * K_F32; not in M >= 1.  Rows of in and out up to the next multiple of K_GEMM_ROW_PAD must be
- * memory the op may read (any bits) and write: backends compute whole row blocks. Elements of a row
- * of in past K may hold anything, NaN too.
+ *             each backend keeps it in the layout it multiplies fastest
+ *   bias      [N] fp32; 0: none
+ *   residual  [M, N] dtype, row stride out_stride; may be out itself; 0: none; not with K_F32 out
+ *   out       [M, N] out_dtype, row stride out_stride elements, a multiple of K_ROW_ALIGN unless
+ *             out_dtype is K_F32; not in
+ *   M >= 1.  Rows of in and out up to the next multiple of K_GEMM_ROW_PAD must be memory the op may
+ *   read (any bits) and write: backends compute whole row blocks. Elements of in past K may hold
+ *   anything, NaN too.
  *
  * Numerics  products and sums in fp32; the order of the sum over k is fixed by K and the device, so
  *           a row has the same bits for every M and every thread count. On CUDA, the canonical
- * order of design.md: K is cut into chunks of K_GEMM_CHUNK; each is summed from zero in ascending
- *           k by one kind of MMA instruction; chunk sums are added in ascending order in fp32.
+ *           order of design.md: K is cut into chunks of K_GEMM_CHUNK; each is summed from zero in
+ *           ascending k by one kind of MMA instruction (m16n8k16, rows of in as A); chunk sums are
+ *           added in ascending order in fp32, from zero; then the bias.
  * Cost      2*M*N*K FLOP; N*K + M*K + M*N elements.
- * Oracle    csrc/cpu/gemm.c.   Test: tests/cpu/test_gemm.c */
+ * Oracle    csrc/cpu/gemm.c.   Test: tests/cpu/test_gemm.c, tests/cuda/test_cuda_gemm.c */
 #ifndef K_GEMM_H
 #define K_GEMM_H
 

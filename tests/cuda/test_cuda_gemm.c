@@ -225,3 +225,41 @@ Test(cuda_gemm, moves_what_it_must_h100)
 {
     traffic("h100");
 }
+
+/* Pure: what plans ask for, and that any workspace will do. */
+Test(cuda_gemm, plans_stay_within_the_workspace)
+{
+    static const struct k_facts facts[] = {K_FACTS_A100, K_FACTS_H100};
+    static const int32_t rows[] = {1, 16, 40, 64, 65, 128, 129, 300, 2048, 8192};
+    for (int i = 0; i < 4000; i++) {
+        const struct k_facts *f = &facts[i % 2];
+        const int32_t m = PICK(rows), n = 1 + (int32_t)(gt_random() % (i % 7 ? 20000 : 262144));
+        const int32_t k = 8 + (int32_t)(gt_random() % 30000);
+        const struct k_limits l = {.max_rows = m, .n_gemms = 1, .gemms = {{n, k}}};
+        const struct k_gemm_args a = {.in_stride = k_row_stride(k),
+                                      .out_stride = k_row_stride(n),
+                                      .m = m,
+                                      .n = n,
+                                      .k = k,
+                                      .dtype = K_BF16,
+                                      .out_dtype = K_BF16};
+        const uint64_t room = k_gemm_work_bytes(f, &l);
+        struct k_work w = {4096, K_WORK_TICKET_BYTES + room};
+        struct k_launch out[K_MAX_LAUNCHES];
+        struct k_gemm_task t;
+        cr_assert_eq(k_plan_gemm(f, &w, &a, out), 1);
+        memcpy(&t, out->args, sizeof t);
+        const uint64_t tile = (uint64_t)((m + t.m_tiles - 1) / t.m_tiles) *
+                              (uint64_t)((n + t.n_tiles - 1) / t.n_tiles) * 4;
+        cr_assert((uint64_t)t.split_tiles * (uint64_t)t.n_chunks * tile <= room,
+                  "%d x %d x %d: %d tiles of %d chunks do not fit", m, n, k, t.split_tiles,
+                  t.n_chunks);
+        cr_assert(t.split_tiles < f->n_sms && out->grid[0] >= 1 &&
+                  out->grid[0] <= (uint32_t)f->n_sms);
+        cr_assert((int32_t)out->smem_bytes <= f->smem_block_bytes - 1024);
+        w.bytes = K_WORK_TICKET_BYTES;
+        cr_assert_eq(k_plan_gemm(f, &w, &a, out), 1);
+        memcpy(&t, out->args, sizeof t);
+        cr_assert_eq(t.split_tiles, 0);
+    }
+}
