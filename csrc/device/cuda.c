@@ -119,7 +119,7 @@ static bool has_kernels(void)
 static oct_status no_kernels(void)
 {
     return OCT_FAIL(OCT_E_UNSUPPORTED,
-                    "cuda: this build has no CUDA kernels: no nvcc was found when it was made "
+                    "cuda: this build has no CUDA kernels: it was made without nvcc "
                     "(scripts/cuda_toolkit.sh takes one from PyPI)");
 }
 

@@ -59,7 +59,7 @@ static void predict(struct row *r, const struct oct_case_ops *ops)
         r->megabytes += o->bytes / 1e6;
         r->gigaflops += o->flops / 1e9;
         r->floor_us += oct_gpu_floor_us(r->gpu, o->bytes, o->flops);
-        const int n = k_plan(o->op, &r->gpu->facts, &work, &o->args, l);
+        const int n = k_plan((int32_t)o->op, &r->gpu->facts, &work, &o->args, l);
         const struct oct_gpu_time t = oct_gpu_predict(r->gpu, l, n);
         oct_gpu_time_add(&r->time, &t);
         r->n_launches += n;

@@ -178,7 +178,7 @@ static void launch(enum k_op op, const void *args, const struct gt_how *how)
     const struct k_work w = kt_work();
     f.n_sms = how->n_sms ? how->n_sms : f.n_sms;
     kt_seed(how->seed);
-    n_last = k_plan(op, &f, &w, args, last);
+    n_last = k_plan((int32_t)op, &f, &w, args, last);
     cr_assert_eq(n_last, 1);
     if (how->kernel >= 0) {
         cr_assert(k_gemm_replan(&f, &w, how->kernel, last));

@@ -63,7 +63,7 @@ static void plan(int32_t op, const void *args)
     const struct k_work work = {.base = (k_ptr)1 << 40, .bytes = (uint64_t)1 << 36};
     struct k_launch l[K_MAX_LAUNCHES];
     for (int level = 0; level < 2; level++) {
-        const int n = k_plan(op, &facts[level], &work, args, l);
+        const int n = k_plan((int32_t)op, &facts[level], &work, args, l);
         for (int i = 0; i < n; i++) {
             note(level, &l[i]);
         }

@@ -237,7 +237,7 @@ void kt_launch(const struct k_launch *l, int n)
 
 void kt_run(enum k_op op, const void *args)
 {
-    kt.n_last = k_plan(op, &kt.facts, &kt.work, args, kt.last);
+    kt.n_last = k_plan((int32_t)op, &kt.facts, &kt.work, args, kt.last);
     cr_assert(kt.n_last >= 1 && kt.n_last <= K_MAX_LAUNCHES, "op %d: %d launches", (int)op,
               kt.n_last);
     kt_launch(kt.last, kt.n_last);

@@ -4,6 +4,8 @@
  * that answer. */
 #include "device/cuda_driver.h"
 
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
 #define STUB(field, symbol, needed, parameters) \
     __attribute__((weak, visibility("default"))) \
     oct_cu_result stub_##field parameters __asm__(symbol); \

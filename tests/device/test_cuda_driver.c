@@ -32,7 +32,7 @@ static void refused(const struct machine *m)
 #if OCT_HAS_CUDA
 #define NEEDS(words) words
 #else
-#define NEEDS(words) "no CUDA kernels: no nvcc was found"
+#define NEEDS(words) "no CUDA kernels: it was made without nvcc"
 #endif
 
 Test(cuda_driver, one_that_is_too_old)

@@ -130,7 +130,7 @@ Test(kernel_model, no_case_is_predicted_to_beat_its_floor)
             const struct oct_case_op *o = &ops.op[j / OCT_N_GPUS];
             const struct oct_gpu *g = oct_gpu_model(j % OCT_N_GPUS);
             struct k_launch l[K_MAX_LAUNCHES];
-            const int n = k_plan(o->op, &g->facts, &work, &o->args, l);
+            const int n = k_plan((int32_t)o->op, &g->facts, &work, &o->args, l);
             double bytes = 0, flops = 0;
             for (int k = 0; k < n; k++) {
                 bytes += (double)(l[k].cost.read_bytes + l[k].cost.write_bytes);
