@@ -14,20 +14,25 @@
  *   kv       the cache; K and V of all visible positions, the row's own included, are written
  *   positions, row_seq  [T] int32. Rows of one sequence stand together, in ascending position.
  *   seqs     [n_seqs] struct k_seq: which rows are whose. A sequence without rows is skipped: no
- * row of `out` is written for it. rows of all sequences together: at most T max_rows, max_keys
- * bounds known to the host: rows of one sequence; position + 1 of any row sinks    [H] fp32; 0:
- * none H a multiple of G.  Slots outside a row's visible keys may hold anything, NaN included, and
- *   page table entries whose page holds no visible key may be any number: neither is read into a
- *   result.
+ *            row of `out` is written for it.
+ *   sinks    [H] fp32; 0: none
+ *   rows, max_rows, max_keys   bounds known to the host: rows of all sequences together, T; rows of
+ *            one sequence; position + 1 of any row
+ *   H a multiple of G, scale > 0.
+ *   Slots outside a row's visible keys may hold anything, NaN included, and page table entries
+ *   whose page holds no visible key may be any number: neither is read into a result.
  *
  * Numerics  the canonical order: keys are walked in tiles of one page (K_PAGE_TOKENS, aligned to
  *           absolute positions) with online softmax in fp32 inside a split of K_ATTN_SPLIT_TOKENS
  *           tokens (aligned to absolute positions, starting from -inf, 0, 0); the running results
- * of the splits are merged left to right. A tile or split without a visible key changes nothing.
- * The sink joins the sum last. Hence a row's bits depend on its own keys and position alone: not on
- * the batch, the chunk, the thread count, or whether the row was prefilled or decoded. Cost prefill
- * 4*H*D FLOP per (row, visible key); decode 2*G*D elements per visible key. Oracle csrc/cpu/attn.c.
- * Test: tests/cpu/test_attn.c */
+ *           of the splits are merged left to right. A tile or split without a visible key changes
+ *           nothing. The sink joins the sum last. Hence a row's bits depend on its own keys and
+ *           position alone: not on the batch, the chunk, the thread count, or whether the row was
+ *           prefilled or decoded. On CUDA weights are rounded to bf16 before they meet V, in the
+ *           sum as in the product (attn.cuh).
+ * Cost      prefill 4*H*D FLOP per (row, visible key); decode 2*G*D elements per visible key.
+ * Kernels   attn_prefill.cuh, attn_decode.cuh: bf16, D up to 256.
+ * Oracle    csrc/cpu/attn.c.   Test: tests/cpu/test_attn.c, tests/cuda/test_cuda_attn.c */
 #ifndef K_ATTN_H
 #define K_ATTN_H
 

@@ -17,14 +17,17 @@
 //              [512] bf16 in shared memory
 //     values   warp w takes a quarter of the columns and walks the tiles in order
 // Two barriers a split instead of two a tile, and what a warp reads of K and of V no other warp
-// does: each warp streams its own 16 KB pieces (its keys of K, then its columns of V) through a
-// ring of its own by cp.async, with no barrier.
+// does: each warp streams its own part of every tile (its keys of K, then its columns of V) through
+// a ring of its own by cp.async, with no barrier.
 //
-//          slot of a warp  slots  shared bytes  blocks/SM (sm_80, sm_90)  in flight an SM, at least
-//    d64   2048            5      61184         2, 3                      64 KB
-//    d96   4096            3      69376         2, 3                      64 KB
-//    d128  4096            3      69376         2, 3                      64 KB
-//    d256  8192            3      118528        1, 1                      64 KB
+//          slot of a warp  slots  shared bytes  blocks/SM  in flight an SM, while a tile is used
+//    d64   3072            4      67984         2          48 KB
+//    d96   5120            3      80272         2          48 KB
+//    d128  5120            3      80272         2          64 KB
+//    d256  9216            3      158352        1          64 KB
+//
+// Two blocks of 128 threads may have 255 registers each, so that the scores of a whole split stay
+// in them (64) beside Q.
 //
 // Rows in shared memory are padded to an odd number of 16-byte chunks, so that copies and ldmatrix
 // meet no bank conflict and addresses are a register plus a constant.

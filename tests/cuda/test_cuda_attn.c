@@ -95,7 +95,7 @@ static struct step make(const struct model *m, const struct part *parts, int32_t
                         int32_t pad)
 {
     struct step s = {.m = m, .parts = parts, .n_parts = n_parts};
-    int32_t max_keys = 1, max_rows = 0, n_pages = 0, used = 0, at = 0;
+    int32_t max_keys = 1, max_rows = 0, n_pages = 0, used = 0, at = 0, place = 0;
     for (int32_t i = 0; i < n_parts; i++) {
         const struct part *p = &parts[i];
         s.rows += p->n;
@@ -137,8 +137,15 @@ static struct step make(const struct model *m, const struct part *parts, int32_t
     for (int32_t i = 0; i < n_parts; i++) {
         const struct part *p = &parts[i];
         fill_cache(&s, &kv, p, &used, order);
-        /* The padded places stand between the others. */
-        s.seqs[i * (n_parts + pad) / n_parts] = (struct k_seq){at, p->n};
+        /* The padded places stand between the others. A part that goes on with the sequence of the
+         * one before, after a gap, joins its rows. */
+        if (i > 0 && p[-1].seq == p->seq) {
+            s.seqs[place].n_rows += p->n;
+            max_rows = s.seqs[place].n_rows > max_rows ? s.seqs[place].n_rows : max_rows;
+        } else {
+            place = i * (n_parts + pad) / n_parts;
+            s.seqs[place] = (struct k_seq){at, p->n};
+        }
         for (int32_t r = 0; r < p->n; r++, at++) {
             s.positions[at] = p->pos + r;
             s.row_seq[at] = p->seq;
@@ -244,6 +251,27 @@ static void unload(struct step *s)
     kt_free(s->device_out);
 }
 
+/* How a plan is made to take its other ways: facts and workspace are not the device's. */
+struct ways {
+    int32_t n_sms;
+    uint64_t partial_bytes;
+};
+
+static void run_so(struct step *s, const struct ways *ways)
+{
+    upload(s);
+    struct k_facts facts = *kt_facts();
+    struct k_work work = kt_work();
+    struct k_launch l[K_MAX_LAUNCHES];
+    facts.n_sms = ways->n_sms;
+    work.bytes = K_WORK_TICKET_BYTES + ways->partial_bytes;
+    const int n = k_plan(K_OP_attn, &facts, &work, &s->device, l);
+    cr_assert_geq(n, 1);
+    kt_launch(l, n);
+    check_guards(s);
+    unload(s);
+}
+
 static void run(struct step *s)
 {
     upload(s);
@@ -320,13 +348,17 @@ static int32_t find(const struct step *s, int32_t seq, int32_t pos)
     return -1;
 }
 
-/* All rows of `some` have the bits that they have in `all`. */
+/* The rows of `some` that are in `all` have the same bits there; at least one is. */
 static void same_bits(const struct step *all, const struct step *some, const char *what)
 {
     const struct model *m = all->m;
+    int32_t n = 0;
     for (int32_t r = 0; r < some->rows; r++) {
         const int32_t at = find(all, some->row_seq[r], some->positions[r]);
-        cr_assert_geq(at, 0);
+        if (at < 0) {
+            continue;
+        }
+        n++;
         for (int32_t c = 0; c < m->heads * m->dim; c++) {
             cr_assert_eq(out_row(all, at)[c], out_row(some, r)[c],
                          "%s: H=%d G=%d D=%d window %d: seq %d pos %d head %d [%d]: %04x, not %04x",
@@ -335,40 +367,56 @@ static void same_bits(const struct step *all, const struct step *some, const cha
                          out_row(all, at)[c]);
         }
     }
+    cr_assert_gt(n, 0, "%s: no row in common", what);
 }
 
-/* Chunks, a chunk from the middle of a page on, single rows, in no order. */
-static const struct part mixed[] = {{3, 0, 37}, {0, 63, 1},  {4, 64, 1}, {1, 100, 30},
-                                    {5, 0, 1},  {2, 130, 2}, {6, 700, 1}};
+/* Chunks, a chunk from the middle of a page on, single rows, in no order; a row after a gap, with a
+ * window so far from the rest that pages between belong to nobody. */
+static const struct part mixed[] = {{3, 0, 37},  {0, 63, 1}, {4, 64, 1},  {1, 100, 30},
+                                    {1, 400, 1}, {5, 0, 1},  {2, 130, 2}, {6, 700, 1}};
 enum { N_MIXED = sizeof mixed / sizeof *mixed };
 
 static const struct model models[] = {
-    {1, 1, 16, 0, 0, false},    {3, 1, 64, 0, 0, false},   {9, 3, 64, 65, 0, false},
-    {4, 2, 128, 0, 0, false},   {8, 2, 128, 64, 0, true},  {4, 4, 80, 63, 0, false},
-    {5, 1, 96, 0, 0, true},     {7, 1, 40, 1, 0, false},   {16, 2, 24, 33, 2, true},
-    {2, 2, 256, 0, 0, false},   {4, 1, 256, 100, 3, true}, {16, 1, 18, 0, 0, false},
-    {20, 1, 20, 0, 0, true},    {2, 1, 7, 0, 0, false},    {4, 2, 64, 0, 1, false},
-    {2, 1, 128, 4096, 5, true},
+    {1, 1, 16, 0, 0, false},  {3, 1, 64, 0, 0, false},    {9, 3, 64, 65, 0, false},
+    {4, 2, 128, 0, 0, false}, {8, 2, 128, 64, 0, true},   {4, 4, 80, 63, 0, false},
+    {5, 1, 96, 0, 0, true},   {7, 1, 40, 1, 0, false},    {16, 2, 24, 33, 2, true},
+    {2, 2, 256, 0, 0, false}, {4, 1, 256, 100, 3, true},  {16, 1, 18, 0, 0, false},
+    {20, 1, 20, 0, 0, true},  {2, 1, 7, 0, 0, false},     {4, 2, 64, 0, 1, false},
+    {8, 1, 64, 0, 0, false},  {2, 1, 128, 4096, 5, true},
 };
-enum { N_MODELS = sizeof models / sizeof *models };
+/* AddressSanitizer makes the virtual GPU ten times slower: a few of them will do. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { N_MODELS = sizeof models / sizeof *models, EVERY = 5 };
+#else
+enum { N_MODELS = sizeof models / sizeof *models, EVERY = 1 };
+#endif
 
 static void matches(const char *arch)
 {
     kt_open(arch, 1);
-    for (int i = 0; i < N_MODELS; i++) {
+    for (int i = 0; i < N_MODELS; i += EVERY) {
         struct step s = make(&models[i], mixed, N_MIXED, i % 4);
         uint16_t *want = oracle(&s);
         run(&s);
         compare(&s, want, arch);
-        /* The rows of single-row sequences from the prefill kernel's point of view, and the rows
-         * of chunks from decode's. */
-        static const struct part some[] = {
-            {3, 20, 1}, {1, 120, 1}, {2, 131, 1}, {3, 36, 1}, {1, 129, 1}};
-        struct step singles = make(&models[i], some, 5, 1);
-        run(&singles);
-        same_bits(&s, &singles, "decoded");
+        /* Rows that a chunk had are decoded, and single ones come to stand in a chunk. */
+        static const struct part decoded[] = {{3, 20, 1}, {1, 120, 1}, {2, 131, 1},
+                                              {3, 36, 1}, {1, 129, 1}, {1, 400, 1}};
+        static const struct part chunks[] = {{3, 11, 26}, {2, 130, 2}, {1, 99, 5}};
+        struct step some = make(&models[i], decoded, 6, 1);
+        run(&some);
+        same_bits(&s, &some, "decoded");
+        drop(&some);
+        static const struct part around[] = {{0, 62, 3}, {4, 60, 9}, {6, 690, 20}};
+        some = make(&models[i], around, 3, 0);
+        run(&some);
+        same_bits(&some, &s, "prefilled"); /* those of `around` alone */
+        drop(&some);
+        some = make(&models[i], chunks, 2, 2);
+        run(&some);
+        same_bits(&s, &some, "in other chunks");
+        drop(&some);
         free(want);
-        drop(&singles);
         drop(&s);
     }
 }
@@ -381,4 +429,233 @@ Test(attn, matches_the_cpu_a100, .timeout = 300)
 Test(attn, matches_the_cpu_h100, .timeout = 300)
 {
     matches("h100");
+}
+
+/* Splits: sequences of 1 to 5,000 tokens in one step; the decode kernel's stretches cut anywhere,
+ * and no room for partial results; the seeds of the schedule. */
+static void is_the_same_everywhere(const char *arch, const struct model *m)
+{
+    static const struct part steps[][8] = {
+        {{0, 4999, 1}, {1, 0, 1}, {2, 510, 5}, {3, 1535, 1}, {4, 1000, 30}, {5, 2047, 1}},
+        {{0, 4990, 12}, {2, 512, 1}, {3, 1530, 7}, {4, 1023, 1}, {5, 2040, 10}, {1, 0, 2}},
+        {{4, 1024, 1}, {2, 511, 1}, {0, 4999, 1}, {5, 2046, 2}},
+    };
+    static const int counts[] = {6, 6, 4};
+    kt_open(arch, 3);
+    struct step all = make(m, steps[0], counts[0], 0);
+    uint16_t *want = oracle(&all);
+    run(&all);
+    compare(&all, want, arch);
+    free(want);
+    struct step twin = make(m, steps[0], counts[0], 3);
+    static const struct ways ways[] = {
+        {1, 1 << 20}, {3, 1 << 20}, {40, 1 << 20}, {2, 0}, {7, 40000}};
+    for (int i = 0; i < 5; i++) {
+        kt_seed(100 + (uint64_t)i);
+        run_so(&twin, &ways[i]);
+        same_bits(&all, &twin, "cut otherwise");
+    }
+    drop(&twin);
+    struct step other = make(m, steps[1], counts[1], 1);
+    want = oracle(&other);
+    run(&other);
+    compare(&other, want, arch);
+    free(want);
+    same_bits(&other, &all, "in another step");
+    struct step third = make(m, steps[2], counts[2], 0);
+    run(&third);
+    same_bits(&other, &third, "in a third step");
+    drop(&third);
+    drop(&other);
+    drop(&all);
+}
+
+static const struct model deep[] = {{3, 1, 64, 0, 0, false},
+                                    {2, 2, 64, 4096, 0, true},
+                                    {4, 1, 128, 1000, 0, false},
+                                    {2, 1, 96, 0, 4, true},
+                                    {1, 1, 256, 700, 0, false}};
+
+Test(attn, splits_and_schedules_do_not_move_bits_a100, .timeout = 300)
+{
+    is_the_same_everywhere("a100", &deep[0]);
+}
+
+Test(attn, splits_and_schedules_do_not_move_bits_h100, .timeout = 300)
+{
+    for (int i = EVERY > 1; i < 5; i += EVERY) {
+        is_the_same_everywhere("h100", &deep[i]);
+    }
+}
+
+/* ---- rope_attn ---- */
+
+struct turned {
+    uint16_t *out, *pool;
+};
+
+/* The step's qkv rows get keys and values too, and the slots that those will fill are NaN. */
+static void make_raw(struct step *s)
+{
+    const struct model *m = s->m;
+    const struct k_paging *kv = &s->host.kv;
+    for (int32_t r = 0; r < s->rows; r++) {
+        const int32_t seq = s->row_seq[r], pos = s->positions[r];
+        const int32_t page = s->table[seq * kv->table_stride + pos / S];
+        for (int32_t h = 0; h < 2 * m->kv_heads; h++) {
+            const int64_t at = k_kv_tile(kv, page, h % m->kv_heads) + pos % S * k_kv_row(kv) +
+                               (h < m->kv_heads ? 0 : k_kv_v_offset(kv));
+            memset(s->pool + at, 0xff, (size_t)k_kv_row(kv) * 2);
+            for (int32_t d = 0; d < m->dim; d++) {
+                s->qkv[r * s->qkv_stride + (m->heads + h) * m->dim + d] = number(4, seq, pos, h, d);
+            }
+        }
+    }
+}
+
+/* n_ops 1: rope_attn; 2: its halves. */
+static struct turned turn(struct step *s, struct k_rope_kv_args rope, int n_ops, int n_launches)
+{
+    const size_t pool_bytes = (size_t)s->pool_elements * 2;
+    struct turned t = {room((size_t)(s->rows * s->out_stride) * 2), room(pool_bytes)};
+    const struct k_launch *l;
+    upload(s);
+    rope.qkv = s->device.q;
+    rope.positions = s->device.positions;
+    rope.row_seq = s->device.row_seq;
+    rope.kv = s->device.kv;
+    if (n_ops == 1) {
+        const struct k_rope_attn_args a = {rope, s->device};
+        kt_run(K_OP_rope_attn, &a);
+        cr_assert_eq(kt_launches(&l), n_launches, "%d launches", kt_launches(&l));
+    } else {
+        kt_run(K_OP_rope_kv, &rope);
+        kt_run(K_OP_attn, &s->device);
+    }
+    kt_get(t.pool, s->device_pool, pool_bytes);
+    check_guards(s);
+    memcpy(t.out, s->out, (size_t)(s->rows * s->out_stride) * 2);
+    unload(s);
+    return t;
+}
+
+static void fuses(const char *arch)
+{
+    static const struct {
+        struct model m;
+        int32_t rot;
+        bool norm;
+        int launches;
+    } cases[] = {
+        {{3, 1, 64, 0, 0, false}, 64, false, 1}, {{4, 2, 128, 0, 0, true}, 128, true, 1},
+        {{2, 1, 96, 65, 0, false}, 48, true, 1}, {{5, 1, 80, 0, 0, false}, 80, false, 1},
+        {{2, 2, 256, 0, 0, false}, 64, true, 1}, {{20, 1, 64, 700, 0, false}, 32, true, 1},
+        {{4, 2, 24, 0, 0, false}, 24, true, 2},  {{4, 2, 16, 1, 0, false}, 16, false, 1},
+        {{2, 1, 64, 0, 2, false}, 64, false, 2},
+    };
+    static const struct part singles[] = {{0, 0, 1},   {1, 63, 1},  {2, 64, 1},
+                                          {3, 511, 1}, {4, 512, 1}, {5, 1100, 1}};
+    static const struct part chunk[] = {{0, 70, 9}, {1, 63, 1}};
+    kt_open(arch, 5);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i += EVERY) {
+        const struct model *m = &cases[i].m;
+        const int32_t rot = cases[i].rot, n_angles = 1200 * rot;
+        float *angles = room((size_t)n_angles * 4);
+        uint16_t *norm = room((size_t)m->dim * 2);
+        for (int32_t j = 0; j < n_angles; j++) {
+            const double t = j / rot / pow(10000, j % (rot / 2) * 2.0 / rot);
+            angles[j] = (float)(j % rot < rot / 2 ? cos(t) : sin(t));
+        }
+        for (int32_t d = 0; d < m->dim; d++) {
+            norm[d] = number(5, 0, 0, 0, d);
+        }
+        const k_ptr device_norm = kt_put(norm, (size_t)m->dim * 2);
+        struct k_rope_kv_args rope = {.q_norm = cases[i].norm ? device_norm : 0,
+                                      .k_norm = cases[i].norm ? device_norm : 0,
+                                      .cos_sin = kt_put(angles, (size_t)n_angles * 4),
+                                      .n_heads = m->heads,
+                                      .rot_dim = rot,
+                                      .max_positions = 1200,
+                                      .eps = 1e-6f};
+        for (int mixture = 0; mixture < 2; mixture++) {
+            struct step s = mixture ? make(m, chunk, 2, 0) : make(m, singles, 6, 2);
+            rope.qkv_stride = s.qkv_stride;
+            rope.rows = s.rows;
+            make_raw(&s);
+            const struct turned one = turn(&s, rope, 1, mixture ? 3 : cases[i].launches);
+            const struct turned two = turn(&s, rope, 2, 0);
+            cr_assert_arr_eq(one.out, two.out, (size_t)(s.rows * s.out_stride) * 2,
+                             "%s, case %zu, %d: out", arch, i, mixture);
+            cr_assert_arr_eq(one.pool, two.pool, (size_t)s.pool_elements * 2,
+                             "%s, case %zu, %d: cache", arch, i, mixture);
+            free(one.out);
+            free(one.pool);
+            free(two.out);
+            free(two.pool);
+            drop(&s);
+        }
+        kt_free(device_norm);
+        kt_free(rope.cos_sin);
+        free(angles);
+        free(norm);
+    }
+}
+
+Test(attn, rope_and_attention_at_once_are_the_two_a100, .timeout = 300)
+{
+    fuses("a100");
+}
+
+Test(attn, rope_and_attention_at_once_are_the_two_h100, .timeout = 300)
+{
+    fuses("h100");
+}
+
+/* ---- a later row of the chunk whose key and value are broken ---- */
+
+static void stays_apart(const char *arch)
+{
+    static const struct part parts[] = {{0, 40, 60}, {1, 3, 20}};
+    static const struct model some[] = {
+        {4, 2, 64, 0, 0, false}, {2, 1, 128, 30, 0, false}, {1, 1, 256, 0, 0, false}};
+    static const uint16_t broken[] = {0x7fc0, 0x7f80, 0xff80}; /* NaN, both infinities */
+    enum { BAD = 75 };
+    kt_open(arch, 1);
+    for (int i = 0; i < 3; i++) {
+        const struct model *m = &some[i];
+        struct step good = make(m, parts, 2, 0), bad = make(m, parts, 2, 0);
+        run(&good);
+        const struct k_paging *kv = &bad.host.kv;
+        const int64_t at = k_kv_tile(kv, bad.table[BAD / S], 0) + BAD % S * k_kv_row(kv);
+        for (int32_t d = 0; d < m->dim; d++) {
+            bad.pool[at + d] = broken[0];
+            bad.pool[at + k_kv_v_offset(kv) + d] = d % 2 ? broken[d / 2 % 3] : 0x3f80;
+        }
+        run(&bad);
+        const int32_t per_key = m->heads / m->kv_heads;
+        for (int32_t r = 0; r < bad.rows; r++) {
+            const int32_t pos = bad.positions[r];
+            const bool sees = bad.row_seq[r] == 0 && pos >= BAD && first_key(m, pos) <= BAD;
+            for (int32_t c = 0; c < m->heads * m->dim; c++) {
+                const uint16_t is = out_row(&bad, r)[c], was = out_row(&good, r)[c];
+                if (sees && c / m->dim < per_key) {
+                    cr_assert(isnan(oct_bf16_to_f32(is)), "D=%d: row %d hides the NaN", m->dim, r);
+                } else {
+                    cr_assert_eq(is, was, "D=%d: row %d [%d] beside a NaN", m->dim, r, c);
+                }
+            }
+        }
+        drop(&good);
+        drop(&bad);
+    }
+}
+
+Test(attn, a_broken_later_row_does_not_reach_earlier_ones_a100, .timeout = 300)
+{
+    stays_apart("a100");
+}
+
+Test(attn, a_broken_later_row_does_not_reach_earlier_ones_h100, .timeout = 300)
+{
+    stays_apart("h100");
 }
