@@ -2,7 +2,7 @@
 //
 // sample.cu - sampling (sample.h): maxima and sums; sample_pick.cu draws. Grid of all three: x over
 // stretches of a row, y over rows. A block has its stretch in shared memory, brought there by
-// cp.async (8 to 32 KiB; five or six blocks, so 160 KB and more are on their way to each
+// cp.async (8 to 32 KiB; four to six blocks, so 128 KB and more are on their way to each
 // multiprocessor), and applies the edits there, so that the logits stay as they are.
 //
 // Limits: logits come once from memory (sample_max) and then, if they are not more than it holds,

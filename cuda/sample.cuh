@@ -177,6 +177,7 @@ K_DEV void load_stretch(const float *row, int n, float *l)
         k_cp_async_commit();
         k_cp_async_wait<0>();
     } else {
+#pragma unroll 1
         for (int i = tid; i < n; i += kThreads) {
             l[i] = row[i];
         }
@@ -184,6 +185,7 @@ K_DEV void load_stretch(const float *row, int n, float *l)
     __syncthreads();
     const int end = (n + kSegment - 1) / kSegment * kSegment;
     if (n < end) {
+#pragma unroll 1
         for (int i = n + tid; i < end; i += kThreads) {
             l[i] = -K_INFINITY;
         }
@@ -196,6 +198,7 @@ K_DEV void edit_stretch(const row_t &r, int from, int n, float *l)
 {
     const int tid = (int)threadIdx.x;
     const k_sample_bias *bias = k_at<const k_sample_bias>(r.bias);
+#pragma unroll 2
     for (int i = tid; i < r.n_bias; i += kThreads) {
         const uint32_t at = (uint32_t)(bias[i].token - from);
         if (at < (uint32_t)n) {
@@ -205,6 +208,7 @@ K_DEV void edit_stretch(const row_t &r, int from, int n, float *l)
     __syncthreads();
     if (r.bitmask) {
         const uint32_t *mask = k_at<const uint32_t>(r.bitmask) + from / 32;
+#pragma unroll 2
         for (int i = tid; i < n; i += kThreads) {
             if (!(mask[i / 32] >> (i % 32) & 1)) {
                 l[i] = -K_INFINITY;
@@ -214,6 +218,7 @@ K_DEV void edit_stretch(const row_t &r, int from, int n, float *l)
     // What is masked and banned is written twice: by the same value, but not at the same time.
     __syncthreads();
     const int32_t *banned = k_at<const int32_t>(r.banned);
+#pragma unroll 2
     for (int i = tid; i < r.n_banned; i += kThreads) {
         const uint32_t at = (uint32_t)(banned[i] - from);
         if (at < (uint32_t)n) {
@@ -223,6 +228,7 @@ K_DEV void edit_stretch(const row_t &r, int from, int n, float *l)
     __syncthreads();
     if (has_penalties(r)) {
         const k_sample_count *counts = k_at<const k_sample_count>(r.counts);
+#pragma unroll 2
         for (int i = tid; i < r.n_counts; i += kThreads) {
             const uint32_t at = (uint32_t)(counts[i].token - from);
             if (at < (uint32_t)n) {

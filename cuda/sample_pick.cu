@@ -366,6 +366,7 @@ K_DEV void write_logprobs(const task &t, int token, k_sample_out *out)
     uint64_t best = ~0ull;
     for (int i = 0; i < t.row.n_top; i++) {
         uint64_t mine = 0;
+#pragma unroll 1
         for (int j = tid; j < stretches * t.row.n_top; j += kThreads) {
             const uint64_t rank = lists[j / t.row.n_top * K_SAMPLE_MAX_TOP + j % t.row.n_top];
             mine = rank < best && rank > mine ? rank : mine;
