@@ -21,10 +21,10 @@
 // a ring of its own by cp.async, with no barrier.
 //
 //          slot of a warp  slots  shared bytes  blocks/SM  in flight an SM, while a tile is used
-//    d64   3072            4      67984         2          48 KB
-//    d96   5120            3      80272         2          48 KB
-//    d128  5120            3      80272         2          64 KB
-//    d256  9216            3      158352        1          64 KB
+//    d64   3072            4      68240         2          48 KB
+//    d96   5120            3      80528         2          48 KB
+//    d128  5120            3      80528         2          64 KB
+//    d256  9216            3      158608        1          64 KB
 //
 // Two blocks of 128 threads may have 255 registers each, so that the scores of a whole split stay
 // in them (64) beside Q.
@@ -48,8 +48,9 @@ template <int kD, int kSlots, int kBlocks> struct k_decode_shape {
     static constexpr int P_ROW = K_ATTN_SPLIT_TOKENS * 2 + 16;
     static constexpr int Q_ROW = D * 2 + 16;
     static constexpr int P_AT = WARPS * SLOTS * SLOT;
-    static constexpr int MAX_AT = P_AT + 16 * P_ROW; // [16 lines][8 tiles][4 warps] fp32
-    static constexpr int FLAG_AT = MAX_AT + 16 * K_ATTN_SPLIT_TILES * WARPS * 4;
+    static constexpr int MAX_AT = P_AT + 16 * P_ROW; // [16 lines][MAX_ROW] fp32: [8 tiles][4 warps]
+    static constexpr int MAX_ROW = K_ATTN_SPLIT_TILES * WARPS + 4; // no two lines in one bank
+    static constexpr int FLAG_AT = MAX_AT + 16 * MAX_ROW * 4;
     static constexpr int PAGES_AT = FLAG_AT + 16; // [4 warps][8 tiles]
     // At D = 256 registers do not suffice: Q and the running result of earlier splits live here. At
     // others Q passes through P's place before P is made.
@@ -232,8 +233,9 @@ template <class Shape, bool kCap, bool kRope> struct k_decode_block {
                 }
             }
         } else {
-            for (int at = (int)threadIdx.x; at < 16 * Shape::CHUNKS; at += Shape::THREADS) {
-                const int line = at / Shape::CHUNKS, ch = at % Shape::CHUNKS;
+            for (int at = warp; at < Shape::CHUNKS / 2; at += Shape::WARPS) {
+                int line, ch;
+                k_decode_place<Shape::CHUNKS>(at, lane, &line, &ch);
                 const uint16_t *from = src + line * dim + 8 * ch;
                 uint4 x = make_uint4(0, 0, 0, 0);
                 if (line < lines && dim % 8 == 0) {
@@ -455,7 +457,7 @@ template <class Shape, bool kCap, bool kRope> struct k_decode_block {
                     const float most = k_quad_max(fmaxf(fmaxf(last[0][2 * j], last[0][2 * j + 1]),
                                                         fmaxf(last[1][2 * j], last[1][2 * j + 1])));
                     if (lane % 4 == 0) {
-                        maxima[((lane / 4 + 8 * j) * TILES + i) * 4 + warp] = most;
+                        maxima[(lane / 4 + 8 * j) * Shape::MAX_ROW + i * 4 + warp] = most;
                     }
                 }
             }
@@ -476,7 +478,8 @@ template <class Shape, bool kCap, bool kRope> struct k_decode_block {
 #pragma unroll
                 for (int j = 0; j < 2; j++) {
                     const int line = lane / 4 + 8 * j;
-                    const float4 x = reinterpret_cast<const float4 *>(maxima)[line * TILES + i];
+                    const float4 x =
+                        reinterpret_cast<const float4 *>(maxima + line * Shape::MAX_ROW)[i];
                     const float most = fmaxf(m[j], fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w)));
                     factor[i][j] = k_attn_correction(m[j], most, p.c);
                     m[j] = most;

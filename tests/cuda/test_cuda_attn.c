@@ -659,3 +659,62 @@ Test(attn, a_broken_later_row_does_not_reach_earlier_ones_h100, .timeout = 300)
 {
     stays_apart("h100");
 }
+
+/* ---- what they move ---- */
+
+/* No bank conflicts; decode copies each key and value once, in whole sectors, and reads beside them
+ * what the plan says, page tables and the partial results that it wrote: within a hundredth. */
+Test(attn, moves_no_more_than_it_must, .timeout = 300)
+{
+    static const struct {
+        struct model m;
+        const char *names[2];
+    } cases[] = {
+        {{6, 2, 64, 0, 0, false}, {"attn_decode_bf16_d64", "attn_prefill_bf16_d64"}},
+        {{4, 1, 96, 0, 0, false}, {"attn_decode_bf16_d96", "attn_prefill_bf16_d96"}},
+        {{8, 2, 128, 0, 0, false}, {"attn_decode_bf16_d128", "attn_prefill_bf16_d128"}},
+        {{4, 1, 256, 0, 0, false}, {"attn_decode_bf16_d256", "attn_prefill_bf16_d256"}},
+    };
+    static const struct part long_ones[] = {{0, 1535, 1}, {1, 1535, 1}}, chunk[] = {{0, 448, 64}};
+    kt_open("a100", 1);
+    if (!kt_is_virtual()) {
+        cr_skip_test("counters are the virtual GPU's");
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int k = 0; k < 2; k++) {
+            const char *name = cases[i].names[k];
+            const struct k_launch *l;
+            struct step s = make(&cases[i].m, k ? chunk : long_ones, k ? 1 : 2, 0);
+            run(&s);
+            cr_assert_eq(kt_launches(&l), 1);
+            const uint64_t waves = kt_counter(name, "shared_wavefronts");
+            cr_assert(waves > 0);
+            const uint64_t ideal = kt_counter(name, "shared_wavefronts_ideal");
+            /* Queries and results of D = 96 pass through rows of twelve chunks, once a block. */
+            const uint64_t more = cases[i].m.dim == 96 && k == 1 ? ideal / 50 : 0;
+            cr_assert(waves <= ideal + more, "%s: %llu wavefronts, ideal %llu", name,
+                      (unsigned long long)waves, (unsigned long long)ideal);
+            if (k == 0) {
+                const uint64_t parts =
+                    kt_counter(name, "global_write_bytes") - l[0].cost.write_bytes;
+                const uint64_t copied = kt_counter(name, "cp_async_bytes");
+                const uint64_t cache =
+                    2 * 1536 * 4 * (uint64_t)(cases[i].m.kv_heads * cases[i].m.dim);
+                cr_assert_eq(copied, cache, "%s copied %llu bytes, not %llu", name,
+                             (unsigned long long)copied, (unsigned long long)cache);
+                const uint64_t read = 32 * kt_counter(name, "global_read_sectors_unique") - parts;
+                cr_assert(read <= l[0].cost.read_bytes + l[0].cost.read_bytes / 100,
+                          "%s read %llu bytes, must read %llu", name, (unsigned long long)read,
+                          (unsigned long long)l[0].cost.read_bytes);
+                cr_assert(parts <= l[0].cost.read_bytes * 3 / 200,
+                          "%s leaves %llu bytes of partial results", name,
+                          (unsigned long long)parts);
+                const uint64_t sectors = kt_counter(name, "global_read_sectors");
+                const uint64_t least = kt_counter(name, "global_read_sectors_minimal");
+                cr_assert(sectors <= least + least / 50, "%s: %llu sectors, at least %llu", name,
+                          (unsigned long long)sectors, (unsigned long long)least);
+            }
+            drop(&s);
+        }
+    }
+}
