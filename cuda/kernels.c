@@ -23,7 +23,7 @@ const char *const k_module_names[K_N_MODULES] = {
 K_MODULES(DECLARE)
 #undef DECLARE
 
-bool k_fatbin(int32_t module, struct k_fatbin *out)
+bool k_fatbin_of(int32_t module, struct k_fatbin *out)
 {
     switch (module) {
 #define CASE(stem) \
@@ -38,7 +38,7 @@ bool k_fatbin(int32_t module, struct k_fatbin *out)
     }
 }
 #else
-bool k_fatbin(int32_t module, struct k_fatbin *out)
+bool k_fatbin_of(int32_t module, struct k_fatbin *out)
 {
     (void)module;
     (void)out;

@@ -57,7 +57,7 @@ struct k_fatbin {
     uint64_t bytes;
 };
 /* false: this build has no kernels, or there is no such module. */
-bool k_fatbin(int32_t module, struct k_fatbin *out);
+bool k_fatbin_of(int32_t module, struct k_fatbin *out);
 
 /* The plan of an op by its number, for the device layer. args: the op's struct, weights already as
  * packed addresses. */

@@ -98,5 +98,6 @@ oct_status oct_kv_layout_make(const struct oct_model_config *c, struct oct_kv_la
         windows[i] = oct_layer_window(c, i);
     }
     return oct_kv_layout_of(windows, c->n_layers,
-                            2 * (int64_t)c->n_kv_heads * K_PAGE_TOKENS * k_row_stride(c->head_dim), out);
+                            2 * (int64_t)c->n_kv_heads * K_PAGE_TOKENS * k_row_stride(c->head_dim),
+                            out);
 }

@@ -89,12 +89,11 @@ oct_status oct_load_stack(struct oct_model *m, const struct oct_source *s, int l
     if (st == OCT_OK) {
         st = oct_dev_matrix_create(
             m->dev,
-            &(struct oct_matrix_desc){
-                .n = (int32_t)n,
-                                     .k = (int32_t)cols,
-                                     .dtype = m->dtype,
-                                     .gate_up = parts[0].role == OCT_ROLE_GATE,
-                                     .rows = rows},
+            &(struct oct_matrix_desc){.n = (int32_t)n,
+                                      .k = (int32_t)cols,
+                                      .dtype = m->dtype,
+                                      .gate_up = parts[0].role == OCT_ROLE_GATE,
+                                      .rows = rows},
             matrix);
     }
     if (st == OCT_OK && bias) {

@@ -113,7 +113,7 @@ static const struct oct_device_table cuda_table = {
 static bool has_kernels(void)
 {
     struct k_fatbin f;
-    return K_N_MODULES > 0 && k_fatbin(0, &f);
+    return K_N_MODULES > 0 && k_fatbin_of(0, &f);
 }
 
 static oct_status no_kernels(void)

@@ -20,7 +20,7 @@ static oct_status refused(const struct oct_cuda *c, const char *module, oct_cu_r
 static oct_status load_module(struct oct_cuda *c, int32_t i)
 {
     struct k_fatbin f;
-    OCT_ASSERT(k_fatbin(i, &f));
+    OCT_ASSERT(k_fatbin_of(i, &f));
     const oct_cu_result r = c->cu->module_load_data(&c->modules[i], f.image);
     switch (r) {
     case OCT_CU_OK:

@@ -97,7 +97,7 @@ static void load_kernels(void)
 {
     struct k_fatbin f;
     for (int32_t i = 0; i < K_N_MODULES; i++) {
-        cr_assert(k_fatbin(i, &f));
+        cr_assert(k_fatbin_of(i, &f));
         OK(cuModuleLoadData(&kt.modules[i], f.image));
     }
     for (int i = 0; i < K_N_KERNELS; i++) {
@@ -123,7 +123,7 @@ void kt_open(const char *arch, uint64_t seed)
     (void)setenv("VGPU_ARCH", arch, 1);
     (void)setenv("VGPU_SEED", number, 1);
     struct k_fatbin f;
-    if (!k_fatbin(0, &f)) {
+    if (!k_fatbin_of(0, &f)) {
         cr_skip_test("this build has no kernels: no nvcc was found");
     }
     open_library();

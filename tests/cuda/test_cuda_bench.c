@@ -23,7 +23,7 @@ static void measure(const char *arch)
     struct k_fatbin f;
     const struct k_facts facts = K_FACTS_A100;
     const struct k_work work = {.base = (k_ptr)1 << 40, .bytes = (uint64_t)1 << 40};
-    if (!k_fatbin(0, &f)) {
+    if (!k_fatbin_of(0, &f)) {
         cr_skip_test("this build has no kernels: no nvcc was found");
     }
     (void)setenv("VGPU_ARCH", arch, 1);

@@ -3,6 +3,7 @@
  * The same promise as test_same_bits.c under load: many requests that come at random times, share
  * the beginnings of their prompts, are computed in chunks, find pages in the prefix cache, and are
  * preempted. Each one's tokens, logprobs and alternatives are those it has alone, byte for byte. */
+#include "support/device.h"
 #include "support/run.h"
 
 #include "base/rng.h"
@@ -61,7 +62,7 @@ static void submit(oct_engine *e, const struct load *l, int i, struct run_answer
 struct shape {
     int threads, seqs, rows;
     int blocks; /* pool: so many times K_PAGE_TOKENS tokens; 0: plenty */
-    bool no_cache, manual;
+    bool no_cache, manual, eager;
     bool preempts, hits; /* what must have happened */
 };
 
@@ -78,6 +79,8 @@ static oct_engine *open_shape(const struct load *l, const struct shape *s, uint6
     o.kv_cache_bytes = (int64_t)block_bytes * s->blocks;
     o.prefix_cache = s->no_cache ? OCT_SWITCH_OFF : OCT_SWITCH_DEFAULT;
     o.manual = s->manual;
+    o.device = OCT_TEST_DEVICE;
+    o.enforce_eager = s->eager;
     cr_assert_eq(oct_engine_open(&o, &e), OCT_OK, "%s", oct_last_error());
     return e;
 }
@@ -175,19 +178,36 @@ static const struct shape shapes[] = {
     {.threads = 2, .seqs = 1, .rows = 64, .hits = true},
 };
 
+/* Of these, what the virtual GPU has time for. */
+static const struct shape few[] = {
+    {.threads = 1, .seqs = 10, .rows = 40, .manual = true, .hits = true},
+    {.threads = 1,
+     .seqs = 12,
+     .rows = 100,
+     .blocks = 4,
+     .manual = true,
+     .eager = true,
+     .preempts = true,
+     .hits = true},
+};
+
 static void check_tiny(struct oct_tiny t, const char *dtype)
 {
+    if (!ON_CPU && strcmp(dtype, "bfloat16") != 0) {
+        cr_skip_test("the CUDA kernels compute in bfloat16 only");
+    }
     char dir[256];
     run_make_dir(dir, sizeof dir);
     t.dtype = !strcmp(dtype, "float32") ? OCT_DTYPE_F32 : OCT_DTYPE_BF16;
     oct_tiny_write_hf(&t, dir);
     const struct load l = {.model = dir,
                            .dtype = dtype,
-                           .n = MOST,
+                           .n = ON_CPU ? MOST : 8,
                            .max_prompt = MAX_PROMPT,
-                           .max_output = MAX_OUTPUT,
+                           .max_output = ON_CPU ? MAX_OUTPUT : 10,
                            .max_model_len = 256};
-    check_load(&l, shapes, sizeof shapes / sizeof *shapes);
+    check_load(&l, ON_CPU ? shapes : few,
+               ON_CPU ? sizeof shapes / sizeof *shapes : sizeof few / sizeof *few);
     run_remove_dir(dir);
 }
 
@@ -221,6 +241,9 @@ Test(same_load, qwen2_with_full_and_windowed_layers, .timeout = 300)
 
 Test(same_load, the_demo_model, .timeout = 600)
 {
+    if (!ON_CPU) {
+        cr_skip_test("135 million parameters under load take too long on the virtual GPU");
+    }
 #ifdef __SANITIZE_ADDRESS__
     cr_skip_test("135 million parameters under the sanitizer take too long; release builds run it");
 #endif

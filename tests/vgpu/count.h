@@ -69,8 +69,8 @@ void vg_counts_add(struct vg_counts *to, const struct vg_counts *from);
 void vg_counts_launch(const char *kernel, const struct vg_counts *c);
 // The row of a kernel: launches so far, 0 if it never ran; *c may be NULL.
 uint64_t vg_counts_kernel(const char *kernel, struct vg_counts *c);
-// One counter by its name in the reports, or the instructions of a tensor shape ("mma.m16n8k16...").
-// 0: no such name.
+// One counter by its name in the reports, or the instructions of a tensor shape
+// ("mma.m16n8k16..."). 0: no such name.
 uint64_t vg_counts_named(const struct vg_counts *c, const char *name);
 void vg_counts_clear(void);
 void vg_counts_table(FILE *f);

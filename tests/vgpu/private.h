@@ -33,11 +33,11 @@ const char *vgpu_finding(unsigned i);
 void vgpu_findings_clear(void);
 void vgpu_report(const char *kind, const char *message); // kind: "api" or "stream-order"
 
-// A counter of all launches of a kernel so far; 0: never ran. Names as in the JSON report (README.md
-// lists them), "launches", or a tensor shape such as "mma.m16n8k16.f32.bf16.bf16.f32".
+// A counter of all launches of a kernel so far; 0: never ran. Names as in the JSON report
+// (README.md lists them), "launches", or a tensor shape such as "mma.m16n8k16.f32.bf16.bf16.f32".
 uint64_t vgpu_counter(const char *kernel, const char *counter);
 void vgpu_counters_clear(void); // as if nothing had run
-void vgpu_counters(void); // prints the table to stderr
+void vgpu_counters(void);       // prints the table to stderr
 
 // VGPU_FAIL for calls of the stand-in libraries: 0, or the code that `name` shall fail with.
 unsigned vgpu_fault(const char *name, unsigned usual);

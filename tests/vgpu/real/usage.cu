@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Kernels with many and few registers, a stack, static shared memory: test_usage.c compares what the
-// driver says of them with what ptxas said.
+// Kernels with many and few registers, a stack, static shared memory: test_usage.c compares what
+// the driver says of them with what ptxas said.
 extern "C" __global__ void __launch_bounds__(256) many(float *p, int n)
 {
     __shared__ float s[300];

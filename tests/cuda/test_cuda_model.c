@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every dense family, end to end: the tiny models of tests/golden on the CUDA backend beside the
+ * CPU backend. Logits of every position of an 80-token text, read in chunks and one by one, and
+ * greedy tokens; with the bits of one run compared to those of another, whatever the shape of the
+ * steps. */
+#include "support/golden.h"
+#include "support/run.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_GREEDY = 6 };
+
+struct rows {
+    float *logits; /* [n_positions, vocab] */
+    int32_t n_positions, vocab;
+    int n_seen;
+};
+
+static void keep(void *user, uint64_t request, int32_t position, const float *row, int32_t n)
+{
+    struct rows *r = user;
+    (void)request;
+    cr_assert_eq(n, r->vocab);
+    if (position < r->n_positions) {
+        memcpy(r->logits + (size_t)position * (size_t)n, row, (size_t)n * sizeof *row);
+        r->n_seen++;
+    }
+}
+
+struct how {
+    const char *device, *dtype;
+    int rows; /* of a step */
+};
+
+static struct oct_engine_options options_of(const struct how *h)
+{
+    struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
+    o.device = h->device;
+    o.dtype = h->dtype;
+    o.n_threads = 2;
+    o.max_num_seqs = h->rows;
+    o.max_num_batched_tokens = h->rows;
+    o.prefix_cache = OCT_SWITCH_OFF;
+    return o;
+}
+
+/* Logits of all positions of the golden's text. The caller frees. */
+static float *run_logits(const struct oct_golden *g, const struct how *h)
+{
+    const struct oct_engine_options o = options_of(h);
+    struct rows r = {.n_positions = g->n_positions, .vocab = g->tiny.vocab_size};
+    r.logits = calloc((size_t)r.n_positions * (size_t)r.vocab, sizeof *r.logits);
+    oct_engine *e = run_open_tiny(&g->tiny, &o);
+    oct_engine_on_logits(e, keep, &r);
+    static struct run_answer a;
+    memset(&a, 0, sizeof a);
+    struct oct_sampling s = OCT_SAMPLING_INIT;
+    s.temperature = 0;
+    s.max_tokens = 1;
+    run_submit(e, g->ids, (size_t)g->n_positions, &s, &a);
+    run_to_end(e);
+    oct_engine_close(e);
+    cr_assert_eq(r.n_seen, g->n_positions);
+    return r.logits;
+}
+
+static void run_greedy(const struct oct_golden *g, const struct how *h, struct run_answer *a)
+{
+    struct oct_engine_options o = options_of(h);
+    oct_engine *e = run_open_tiny(&g->tiny, &o);
+    memset(a, 0, sizeof *a);
+    struct oct_sampling s = OCT_SAMPLING_INIT;
+    s.temperature = 0;
+    s.max_tokens = N_GREEDY;
+    s.ignore_eos = true;
+    s.n_logprobs = K_SAMPLE_MAX_TOP;
+    run_submit(e, g->ids, (size_t)g->n_positions, &s, a);
+    run_to_end(e);
+    oct_engine_close(e);
+    cr_assert_eq(a->n_tokens, N_GREEDY, "%s", a->error);
+}
+
+/* The CPU's greedy tokens, up to one that the CPU itself saw within `tie` of the other's choice:
+ * from there on the two read different texts. Returns how many are equal. */
+static int check_greedy(const struct oct_golden *g, const char *what, double tie)
+{
+    static struct run_answer cpu, cuda;
+    run_greedy(g, &(struct how){"cpu", "bfloat16", 64}, &cpu);
+    run_greedy(g, &(struct how){"cuda", NULL, 64}, &cuda);
+    int n = 0;
+    while (n < N_GREEDY && cpu.tokens[n] == cuda.tokens[n]) {
+        n++;
+    }
+    if (n < N_GREEDY) {
+        double gap = INFINITY;
+        for (int i = 0; i < cpu.n_top[n]; i++) {
+            if (cpu.top[n][i].token == cuda.tokens[n]) {
+                gap = (double)(cpu.logprobs[n] - cpu.top[n][i].logprob);
+            }
+        }
+        cr_expect_leq(gap, tie, "%s: token %d is %d, the CPU's %d, which it likes better by %g",
+                      what, n, cuda.tokens[n], cpu.tokens[n], gap);
+    }
+    return n;
+}
+
+static double distance(const struct oct_golden *g, const float *a, const float *b, double *mean)
+{
+    const size_t n = (size_t)g->n_positions * (size_t)g->tiny.vocab_size;
+    double most = 0, sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double d = fabs((double)a[i] - (double)b[i]);
+        cr_assert(!isnan(d), "logit %zu is not a number", i);
+        most = d > most ? d : most;
+        sum += d;
+    }
+    *mean = sum / (double)n;
+    return most;
+}
+
+/* Two bf16 evaluations of one model round at the same places and differ in the order of fp32 sums,
+ * which moves a rounding now and then. Each is as far from the exact model as the other; hence
+ * their distances from fp32 are of one size (twice the CPU's bounds the maximum, which is one draw
+ * from the tail, and 1.25 times the mean, which is an average over 25,000 logits). */
+static int check_family(const char *arch, const char *name)
+{
+    struct oct_golden *g = oct_golden_load(name);
+    double cpu_mean, cuda_mean, mean;
+    (void)setenv("VGPU_ARCH", arch, 1);
+    (void)setenv("VGPU_MEM", "256M", 1);
+    float *exact = run_logits(g, &(struct how){"cpu", "float32", 80});
+    float *cpu = run_logits(g, &(struct how){"cpu", "bfloat16", 80});
+    float *cuda = run_logits(g, &(struct how){"cuda", NULL, 80});
+    const double cpu_error = distance(g, cpu, exact, &cpu_mean);
+    const double cuda_error = distance(g, cuda, exact, &cuda_mean);
+    cr_expect_leq(cuda_error, 2 * cpu_error, "%s on %s: logits off by %g, the CPU's by %g", name,
+                  arch, cuda_error, cpu_error);
+    cr_expect_leq(cuda_mean, 1.25 * cpu_mean,
+                  "%s on %s: logits off by %g in the mean, the CPU's by %g", name, arch, cuda_mean,
+                  cpu_mean);
+    const double apart = distance(g, cuda, cpu, &mean);
+
+    static const int chunks[] = {1, 7, 64};
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+        float *again = run_logits(g, &(struct how){"cuda", NULL, chunks[i]});
+        const size_t n = (size_t)g->n_positions * (size_t)g->tiny.vocab_size;
+        for (size_t j = 0; j < n; j++) {
+            cr_assert_eq(memcmp(again + j, cuda + j, sizeof(float)), 0,
+                         "%s on %s: in chunks of %d logit %zu of position %zu is %.9g, else %.9g",
+                         name, arch, chunks[i], j % (size_t)g->tiny.vocab_size,
+                         j / (size_t)g->tiny.vocab_size, (double)again[j], (double)cuda[j]);
+        }
+        free(again);
+    }
+
+    /* Both of two logits may move by what was the most for any logit of the text. */
+    char what[64];
+    (void)snprintf(what, sizeof what, "%s on %s", name, arch);
+    const int n = check_greedy(g, what, 2 * apart);
+    free(exact);
+    free(cpu);
+    free(cuda);
+    oct_golden_close(g);
+    return n;
+}
+
+static void check_all(const char *arch)
+{
+    int n = 0, equal = 0;
+    for (; oct_golden_names[n]; n++) {
+        equal += check_family(arch, oct_golden_names[n]);
+    }
+    (void)printf("%s: %d of %d greedy tokens are the CPU's\n", arch, equal, n * N_GREEDY);
+    cr_assert_geq(equal, n * N_GREEDY * 3 / 4); /* the others stand behind a tie */
+}
+
+Test(cuda_model, every_family_on_a100, .timeout = 300)
+{
+    check_all("a100");
+}
+
+Test(cuda_model, every_family_on_h100, .timeout = 300)
+{
+    check_all("h100");
+}
