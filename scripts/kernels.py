@@ -60,8 +60,8 @@ RULES = [
     Rule(r"attn_prefill\S*_d256", PREFILL, [], None, 4, MAX_CODE, 28 * 1024),
     Rule(r"attn_prefill", PREFILL, [], None, 4),
     Rule(r"attn_decode", [MMA, r"LDGSTS\.E\S*\.128", r"MUFU\.EX2"], [], None, 4),
-    # Many steps, each run once, one after the other; u is an fp64 number by contract.
-    Rule(r"sample_pick", [], [r"D(ADD|MUL|FMA|SETP)\b", r"F2F"], None, 8, 116 * 1024),
+    # u is an fp64 number by contract.
+    Rule(r"sample_pick", [], [r"D(ADD|MUL|FMA|SETP)\b", r"F2F"], None, 8),
     Rule(r"sample_", [], [], None, 8),
 ]
 
