@@ -9,10 +9,10 @@
 // conflicts and every address in the loop is a register plus a constant.
 //
 //          warps  lines  blocks/SM  stages           acc  run of earlier splits      shared bytes
-//    d64   8      128    2          2 (K and V)      32   shared memory              69632
-//    d96   8      128    1          3                48   registers                  79872
-//    d128  8      128    1          3                64   registers                  104448
-//    d256  4      64     1          1, K and V apart 128  2 n-tiles in registers     162816
+//    d64   8      128    2          2 (K and V)      32   shared memory              74752
+//    d96   8      128    1          3                48   registers                  80896
+//    d128  8      128    1          3                64   registers                  105472
+//    d256  4      64     1          1, K and V apart 128  2 n-tiles in registers     163328
 //
 // In flight while a tile is computed: the next one or two tiles, 18 to 70 KB an SM. With 16 lines a
 // warp a tensor instruction needs 256 bytes of shared memory, 128 bytes a clock on sm_80 at full
