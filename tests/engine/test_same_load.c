@@ -19,6 +19,7 @@ struct load {
     const char *model, *dtype; /* dtype NULL: the model's */
     int n, max_prompt, max_output;
     int32_t max_model_len;
+    bool windowed; /* gives pages back as it goes: a small load need not preempt */
 };
 
 static uint32_t draw(uint64_t seed, uint64_t i, uint32_t below)
@@ -141,7 +142,8 @@ static void check_shape(const struct load *l, const struct shape *s, uint64_t bl
     }
     (void)printf("%s: %d preemptions, %d of %d prompt tokens found\n", what, (int)t.n_preemptions,
                  (int)t.n_prefix_hit_tokens, (int)t.n_prefix_query_tokens);
-    cr_assert(!s->preempts || t.n_preemptions > 0, "%s: nothing was preempted", what);
+    cr_assert(!s->preempts || t.n_preemptions > 0 || (l->windowed && !ON_CPU),
+              "%s: nothing was preempted", what);
     cr_assert_eq(t.n_prefix_hit_tokens > 0, s->hits, "%s", what);
 }
 
@@ -202,10 +204,11 @@ static void check_tiny(struct oct_tiny t, const char *dtype)
     oct_tiny_write_hf(&t, dir);
     const struct load l = {.model = dir,
                            .dtype = dtype,
-                           .n = ON_CPU ? MOST : 8,
+                           .n = ON_CPU ? MOST : 14,
                            .max_prompt = MAX_PROMPT,
-                           .max_output = ON_CPU ? MAX_OUTPUT : 10,
-                           .max_model_len = 256};
+                           .max_output = ON_CPU ? MAX_OUTPUT : 24,
+                           .max_model_len = 256,
+                           .windowed = t.window > 0};
     check_load(&l, ON_CPU ? shapes : few,
                ON_CPU ? sizeof shapes / sizeof *shapes : sizeof few / sizeof *few);
     run_remove_dir(dir);
