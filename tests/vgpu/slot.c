@@ -140,18 +140,19 @@ void vg_slots_free(struct vg_slot *list)
 }
 
 // Offset of dynamic shared memory: behind the static part, aligned as its declaration asks. Random
-// schedules move it: half of the seeds by some KiB, the other half by a multiple of 128 bytes, so
-// that an alignment which was not declared is not there. Addresses stay below 256 KiB, which is all
-// that a matrix descriptor can name.
+// schedules put it at an odd multiple of that (of 128 bytes at least), so that an alignment which
+// was not declared is never there. Addresses stay below 256 KiB, which is all that a matrix
+// descriptor can name.
 static uint32_t dynamic_offset(const struct vg_grid *g, uint32_t bytes)
 {
     const struct vg_program *p = g->program;
     uint32_t at = (p->shared_span + p->dyn_align - 1) & ~(p->dyn_align - 1), pad = 0;
     uint64_t seed = g->launch->seed;
     if ((g->launch->checks & VG_CHECK_SCHED) && bytes) {
-        uint64_t r = vg_random(&seed);
-        pad = r & 1 ? 1024 * (uint32_t)(1 + (r >> 8) % 3) : 128 * (uint32_t)(1 + (r >> 8) % 7);
-        pad = (pad + p->dyn_align - 1) & ~(p->dyn_align - 1);
+        uint32_t unit = p->dyn_align > 128 ? p->dyn_align : 128;
+        uint32_t address = VG_SMEM_BASE + at, up = (address + unit - 1) & ~(unit - 1);
+        up += up / unit % 2 ? 0 : unit;
+        pad = up - address + 2 * unit * (uint32_t)(vg_random(&seed) % 4);
     }
     return (uint64_t)at + pad + bytes + VG_SMEM_BASE <= 256 * 1024 ? at + pad : at;
 }
