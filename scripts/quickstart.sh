@@ -38,9 +38,12 @@ up_to_date()
 
 if ! up_to_date; then
     scripts/deps.sh run
-    say "building (once, about a minute)"
+    # Compiling the kernels takes minutes, and they are of no use without a GPU.
+    cuda=OFF
+    [[ ! -e /dev/nvidiactl ]] || cuda=AUTO
+    say "building (once, about a minute$([[ $cuda == OFF ]] || echo ", with CUDA kernels some more"))"
     mkdir -p build
-    if ! { cmake --preset release && cmake --build --preset release --target octavo; } > build/quickstart.log 2>&1; then
+    if ! { cmake --preset release -DOCT_CUDA=$cuda && cmake --build --preset release --target octavo; } > build/quickstart.log 2>&1; then
         tail -n 30 build/quickstart.log >&2
         say "the build failed; all of its output is in $PWD/build/quickstart.log"
         exit 1

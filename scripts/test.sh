@@ -199,6 +199,12 @@ mkdir -p "$results"
 # Tests of the demo model skip without it, and say so.
 scripts/demo_model.sh > "$results/demo_model.log" 2>&1 || echo "no demo model: see build/test-results/demo_model.log"
 
+# Kernels are compiled where there is a compiler; a machine without one gets it from PyPI.
+if [[ ! -x /usr/local/cuda/bin/nvcc && ! -x build/cuda-toolkit/bin/nvcc ]] && ! command -v nvcc > /dev/null; then
+    scripts/cuda_toolkit.sh all > "$results/cuda_toolkit.log" 2>&1 ||
+        echo "no CUDA compiler: the kernels' tests are left out; see build/test-results/cuda_toolkit.log"
+fi
+
 if build_counted release-tests; then
     programs release-tests | two_at_a_time
 fi
