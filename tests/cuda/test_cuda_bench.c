@@ -33,7 +33,7 @@ static void measure(const char *arch)
         struct oct_device *d = NULL;
         double us = 0;
         cr_assert_eq(oct_kernel_case_make(&cases[i], &oct_case_nowhere, &ops), OCT_OK);
-        if (k_plan(ops.op[0].op, &facts, &work, &ops.op[0].args, l) == 0) {
+        if (k_plan((int32_t)ops.op[0].op, &facts, &work, &ops.op[0].args, l) == 0) {
             cr_log_warn("%s: no kernel yet", cases[i].name);
             continue;
         }
