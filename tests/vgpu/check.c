@@ -269,10 +269,14 @@ static inline bool lines_fine(uint8_t *s, const uint64_t off[32], uint8_t want, 
                               bool write)
 {
     const line good = (line){0} + want;
-    line bad = {0};
-    for (unsigned i = 0; i < 32; i++) {
-        bad |= *(const line *)(const void *)(s + off[i]) ^ good;
+    line two_bad[2] = {{0}, {0}};
+    for (unsigned i = 0; i < 32; i += 4) { // loads of a round do not wait for each other
+        two_bad[0] |= (*(const line *)(const void *)(s + off[i]) ^ good) |
+                      (*(const line *)(const void *)(s + off[i + 1]) ^ good);
+        two_bad[1] |= (*(const line *)(const void *)(s + off[i + 2]) ^ good) |
+                      (*(const line *)(const void *)(s + off[i + 3]) ^ good);
     }
+    line bad = two_bad[0] | two_bad[1];
     bad &= (uint8_t)(want | ban);
     uint64_t two[2];
     memcpy(two, &bad, 16);
@@ -312,10 +316,11 @@ static bool shared_lines_fine(const struct vg_chk_cta *t, const uint32_t off[32]
 {
     uint64_t at[32];
     uint32_t odd = 0, past = 0;
+    const uint32_t end = t->smem_bytes & ~15u;
     for (unsigned i = 0; i < 32; i++) {
         at[i] = off[i];
         odd |= off[i] & 15;
-        past |= off[i] >= (t->smem_bytes & ~15u) ? 1u : 0u;
+        past |= off[i] >= end ? 1u : 0u;
     }
     return !(odd | past) && lines_fine(t->shadow, at, want, ban, write);
 }
@@ -323,13 +328,17 @@ static bool shared_lines_fine(const struct vg_chk_cta *t, const uint32_t off[32]
 static bool global_lines_fine(const uint64_t addr[32], uint8_t want, uint8_t ban, bool write)
 {
     const struct vg_arena *a = vg_arena_of(addr[0]);
-    uint64_t at[32], odd = 0, past = 0;
-    for (unsigned i = 0; i < 32 && a; i++) {
-        at[i] = addr[i] - a->base;
-        odd |= addr[i] & 15;
-        past |= at[i] >= a->bytes ? 1u : 0u;
+    if (!a) {
+        return false;
     }
-    return a && !(odd | past) && lines_fine(a->shadow, at, want, ban, write);
+    const uint64_t base = a->base, bytes = a->bytes;
+    uint64_t at[32], odd = 0, past = 0;
+    for (unsigned i = 0; i < 32; i++) {
+        at[i] = addr[i] - base;
+        odd |= addr[i] & 15;
+        past |= at[i] >= bytes ? 1u : 0u;
+    }
+    return !(odd | past) && lines_fine(a->shadow, at, want, ban, write);
 }
 
 // Whether the context of the launch may touch the device that owns an address.

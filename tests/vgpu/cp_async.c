@@ -37,7 +37,8 @@ unsigned vg_cpa_waiting(const struct vg_warp *w, struct vg_where *where)
     return n;
 }
 
-static struct vg_cpa *push(struct vg_async_warp *aw)
+// The place of the next entry, which counts once aw->n_cpa does.
+static struct vg_cpa *next_entry(struct vg_async_warp *aw)
 {
     if (aw->n_cpa == aw->cap_cpa) {
         unsigned cap = aw->cap_cpa ? aw->cap_cpa * 2 : 8;
@@ -50,29 +51,63 @@ static struct vg_cpa *push(struct vg_async_warp *aw)
         aw->cap_cpa = cap;
         aw->first = 0;
     }
-    return entry(aw, aw->n_cpa++);
+    return entry(aw, aw->n_cpa);
 }
 
 typedef uint8_t line __attribute__((vector_size(16), aligned(1), may_alias));
+
+// Takes the sources as they are now, and makes the destinations unusable, or, eager, final.
+static void take(struct vg_cpa *e, struct vg_cta *t, bool eager, bool bounds)
+{
+    if (e->whole) {
+        for (unsigned l = 0; l < 32; l += 2) {
+            memcpy(e->data[l], (const void *)(uintptr_t)e->src[l], 16);
+            memcpy(e->data[l + 1], (const void *)(uintptr_t)e->src[l + 1], 16);
+        }
+        const line poison = (line){0} + VG_POISON_BYTE;
+        for (unsigned l = 0; l < 32; l++) {
+            *(line *)(void *)(t->smem + e->off[l]) = eager ? *(line *)(void *)e->data[l] : poison;
+        }
+        for (unsigned l = 0; l < 32 && bounds; l++) {
+            *(line *)(void *)(t->chk->shadow + e->off[l]) |= VG_SH_PENDING;
+        }
+        return;
+    }
+    for (uint32_t m = e->mask; m; m &= m - 1) {
+        unsigned l = vg_first(m);
+        memset(e->data[l], 0, 16);
+        memcpy(e->data[l], (const void *)(uintptr_t)e->src[l], e->src_bytes[l]);
+        uint8_t *to = t->smem + e->off[l];
+        eager ? memcpy(to, e->data[l], e->bytes) : memset(to, VG_POISON_BYTE, e->bytes);
+        if (bounds) {
+            vg_shadow_pending(t->chk->shadow + e->off[l], e->bytes);
+        }
+    }
+}
 
 static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 {
     const struct cpa_ext *x = op->ext;
     const struct vg_chk_grid *g = w->cta->grid->chk;
     struct vg_cta *t;
-    uint32_t off[32] = {0};
-    uint64_t src[32];
+    struct vg_async_warp *aw = w->async;
+    struct vg_cpa *e = next_entry(aw);
+    uint32_t *off = e->off, *size = e->src_bytes;
+    uint64_t *src = e->src;
+    if (mask != 0xFFFFFFFFu) {
+        memset(e->off, 0, sizeof(e->off)); // checks look at the others too, without heed
+    }
     if (!vg_sh_lanes(w, x->sh, mask, &t, off)) {
         return VG_STEP_FAULT;
     }
     vg_lane_addrs(w, x->src, src);
     const struct vg_arena *arena = vg_arena_of(src[vg_first(mask)]);
-    for (unsigned l = 0; l < 32 && arena; l++) { // data and shadow are wanted soon
+    // Data and shadow are wanted soon; neighbours mostly share a line.
+    for (unsigned l = 0; l < 32 && arena; l += 4) {
         __builtin_prefetch((const void *)(uintptr_t)src[l]);
         __builtin_prefetch((const void *)((uintptr_t)arena->shadow + (src[l] - arena->base)));
     }
     uint32_t full = x->has_src ? 0 : mask, part = 0;
-    uint32_t size[32];
     uint64_t odd = 0;
     for (unsigned l = 0; l < 32; l++) {
         size[l] = x->bytes;
@@ -117,38 +152,37 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
         return VG_STEP_FAULT;
     }
     vg_race_check_write(w, t, off, mask, x->bytes);
-    struct vg_async_warp *aw = w->async;
-    struct vg_cpa *e = push(aw);
+    aw->n_cpa++;
     e->seq = aw->seq++;
     e->mask = mask;
     e->bytes = x->bytes;
+    e->whole = full == 0xFFFFFFFFu && x->bytes == 16;
     e->pc = w->pc;
-    bool eager = w->cta->async->eager;
-    memcpy(e->off, off, sizeof(off)); // lanes outside of mask are never looked at
-    memcpy(e->src, src, sizeof(src));
-    memcpy(e->src_bytes, size, sizeof(size));
     memcpy(e->group, aw->commits, sizeof(aw->commits));
-    for (uint32_t m = mask; m; m &= m - 1) {
-        unsigned l = vg_first(m);
-        uint8_t *to = t->smem + off[l];
-        const void *from = (const void *)(uintptr_t)src[l];
-        if (size[l] == 16) { // a size that compilers know is worth a line
-            memcpy(e->data[l], from, 16);
-            eager ? memcpy(to, from, 16) : memset(to, VG_POISON_BYTE, 16);
-        } else {
-            memset(e->data[l], 0, 16);
-            memcpy(e->data[l], from, size[l]);
-            eager ? memcpy(to, e->data[l], x->bytes) : memset(to, VG_POISON_BYTE, x->bytes);
-        }
-        uint8_t *shadow = t->chk->shadow + off[l];
-        if (g->bounds && x->bytes == 16) {
-            *(line *)(void *)shadow |= VG_SH_PENDING;
-        } else if (g->bounds) {
-            vg_shadow_pending(shadow, x->bytes);
-        }
-    }
+    take(e, t, w->cta->async->eager, g->bounds);
     w->cta->counts->n[VG_N_CP_ASYNC_BYTES] += (uint64_t)__builtin_popcount(mask) * x->bytes;
     return VG_STEP_DONE;
+}
+
+// Whether every source still holds what was taken; if so, all 32 lanes' 16 bytes are put in place.
+static bool put_whole(const struct vg_cpa *e, struct vg_cta *t)
+{
+    line changed = {0};
+    for (unsigned l = 0; l < 32; l++) {
+        changed |= *(const line *)(const void *)e->data[l] ^
+                   *(const line *)(const void *)(uintptr_t)e->src[l];
+    }
+    uint64_t two[2];
+    memcpy(two, &changed, 16);
+    if (two[0] | two[1]) {
+        return false;
+    }
+    for (unsigned l = 0; l < 32; l++) {
+        memcpy(t->smem + e->off[l], e->data[l], 16);
+        line *v = (line *)(void *)(t->chk->shadow + e->off[l]);
+        *v = (*v & (uint8_t)~VG_SH_PENDING) | VG_SH_INIT;
+    }
+    return true;
 }
 
 // b: on behalf of this barrier, whose waiters alone know of the data; NULL: the lanes have waited.
@@ -159,7 +193,8 @@ static void deliver(struct vg_warp *w, struct vg_cpa *e, uint32_t lanes, struct 
         return;
     }
     struct vg_cta *t = w->cta;
-    for (uint32_t m = lanes; m; m &= m - 1) {
+    const bool done = e->whole && lanes == 0xFFFFFFFFu && put_whole(e, t);
+    for (uint32_t m = done ? 0 : lanes; m; m &= m - 1) {
         unsigned l = vg_first(m);
         const void *src = (const void *)(uintptr_t)e->src[l];
         bool whole = e->src_bytes[l] == 16; // sizes that compilers know
@@ -215,8 +250,9 @@ void vg_cpa_deliver(struct vg_warp *w, uint32_t lanes, uint64_t below, struct vg
 static int commit(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 {
     (void)op;
-    for (uint32_t m = mask; m; m &= m - 1) {
-        w->async->commits[vg_first(m)]++;
+    uint32_t *commits = w->async->commits;
+    for (unsigned l = 0; l < 32; l++) {
+        commits[l] += mask >> l & 1;
     }
     return VG_STEP_DONE;
 }
@@ -229,11 +265,12 @@ static int wait_group(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
         vg_cpa_deliver(w, mask, UINT64_MAX, NULL);
         return VG_STEP_DONE;
     }
+    const uint32_t open = (uint32_t)op->imm;
     for (unsigned i = 0; i < aw->n_cpa; i++) {
         struct vg_cpa *e = entry(aw, i);
         uint32_t due = 0;
         for (unsigned l = 0; l < 32; l++) {
-            due |= (uint32_t)((uint64_t)e->group[l] + op->imm < aw->commits[l]) << l;
+            due |= (aw->commits[l] - e->group[l] > open ? 1u : 0u) << l;
         }
         due &= mask & e->mask;
         deliver(w, e, due, NULL);

@@ -60,10 +60,11 @@ bool vg_sh_lanes(struct vg_warp *w, struct vg_sh_addr a, uint32_t mask, struct v
 {
     if (mask == 0xFFFFFFFFu && !a.generic && !a.at.wide) { // all in the CTA's own memory?
         const uint32_t *r = vg_r(w, a.at.row), add = (uint32_t)a.at.offset - VG_SMEM_BASE;
+        const uint32_t n = w->cta->smem_bytes;
         uint32_t past = 0;
         for (unsigned l = 0; l < 32; l++) {
             off[l] = r[l] + add;
-            past |= off[l] >= w->cta->smem_bytes ? 1u : 0u;
+            past |= off[l] >= n ? 1u : 0u;
         }
         if (!past) {
             *t = w->cta;
