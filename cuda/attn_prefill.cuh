@@ -22,8 +22,8 @@
 //
 // The value of a key that one line sees and another does not must not reach the other, and 0 * NaN
 // is NaN: tiles in which lines see different keys (at most the diagonal's and the window's edge)
-// are searched for values that are not finite; where there is one, repair() gives it to the lines
-// that see it and the products get a zero.
+// are searched for values that are not finite; take_broken() gives one to the lines that see it,
+// and k_prefill_mend() puts a zero in its place for the products.
 #ifndef K_ATTN_PREFILL_CUH
 #define K_ATTN_PREFILL_CUH
 

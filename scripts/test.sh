@@ -6,7 +6,8 @@
 #     N passed, N failed, N skipped
 #
 # What it does, two jobs at a time, all of it under build/:
-#   install   what deps.sh misses; fetch the demo model, if PyPI can be reached
+#   install   what deps.sh misses; if PyPI can be reached, the demo model, and nvcc where there is
+#             none
 #   build     debug (ASan, UBSan, fault plan), release-tests, clang, fuzz, and tsan: the programs
 #             of tests/race/ if there are any, else octavo
 #   run       every test program of debug and release-tests, the programs of tsan, the checks
@@ -28,7 +29,7 @@ for arg in "$@"; do
     case $arg in
         --quick) quick=1 ;;
         --help | -h)
-            sed -n '4,22s/^# \{0,1\}//p' scripts/test.sh
+            sed -n '4,23s/^# \{0,1\}//p' scripts/test.sh
             exit 0
             ;;
         *)

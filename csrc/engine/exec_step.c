@@ -170,6 +170,8 @@ static uint64_t fill_up(struct oct_exec *x)
     while (keys < s->max_keys) {
         keys *= 2;
     }
+    const int32_t most_keys = s->table_stride * K_PAGE_TOKENS; /* the context, in whole pages */
+    keys = keys < most_keys ? keys : most_keys;
     for (int32_t i = b->n_rows; i < n; i++) {
         b->ids[i] = b->positions[i] = b->row_seq[i] = 0;
         b->seqs[i] = (struct k_seq){0};

@@ -169,6 +169,52 @@ static int check_family(const char *arch, const char *name)
     return n;
 }
 
+/* One recorded step serves all lengths of a class; this answer begins in the first class (up to 512
+ * keys) and ends in the second, between requests that stay short. */
+static void run_long(bool eager, struct run_answer *a)
+{
+    enum { N_PROMPT = 508, N_OUTPUT = 10, N_SHORT = 2 };
+    static struct run_answer others[N_SHORT];
+    static int32_t prompt[N_PROMPT];
+    struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
+    struct oct_engine_options o = options_of(&(struct how){"cuda", NULL, 128});
+    struct oct_sampling s = OCT_SAMPLING_INIT;
+    t.max_positions = 640;
+    o.enforce_eager = eager;
+    oct_engine *e = run_open_tiny(&t, &o);
+    memset(a, 0, sizeof *a);
+    memset(others, 0, sizeof others);
+    s.temperature = 0;
+    s.ignore_eos = true;
+    s.n_logprobs = 3;
+    s.max_tokens = N_OUTPUT;
+    run_random_prompt(5, prompt, N_PROMPT);
+    run_submit(e, prompt, N_PROMPT, &s, a);
+    s.max_tokens = 4;
+    for (int i = 0; i < N_SHORT; i++) {
+        run_submit(e, prompt + 7 * i, 9, &s, &others[i]);
+        run_to_end(e);
+    }
+    oct_engine_close(e);
+    cr_assert_eq(a->n_tokens, N_OUTPUT, "%s", a->error);
+}
+
+Test(cuda_model, recorded_steps_follow_a_request_over_a_split, .timeout = 300)
+{
+    static struct run_answer eager, recorded;
+    (void)setenv("VGPU_ARCH", "a100", 1);
+    (void)setenv("VGPU_MEM", "256M", 1);
+    run_long(true, &eager);
+    run_long(false, &recorded);
+    for (int i = 0; i < eager.n_tokens; i++) {
+        cr_assert_eq(eager.tokens[i], recorded.tokens[i], "token %d: %d recorded, %d launched", i,
+                     recorded.tokens[i], eager.tokens[i]);
+        cr_assert_eq(memcmp(&eager.logprobs[i], &recorded.logprobs[i], sizeof(float)), 0,
+                     "logprob %d: %.9g recorded, %.9g launched", i, (double)recorded.logprobs[i],
+                     (double)eager.logprobs[i]);
+    }
+}
+
 static void check_all(const char *arch)
 {
     int n = 0, equal = 0;
