@@ -136,6 +136,65 @@ Test(gemm, agrees_with_sums_in_double)
     }
 }
 
+/* out = store(before + store(product)), in place and beside: built from what the op gives without.
+ */
+Test(gemm, a_residual_is_added_to_the_rounded_product)
+{
+    for (int v = 0; v < N_VARIANTS; v++) {
+        struct oct_device *d = open_variant(v, 2);
+        for (size_t i = 0; d && i < sizeof shapes / sizeof *shapes; i++) {
+            const int32_t dtype = i % 2 ? K_F32 : K_BF16;
+            struct product p = make(shapes[i], dtype, dtype, i % 3 == 0, 70 + i);
+            const k_ptr w = hold(d, &p);
+            const int64_t n = p.s.m * p.out_stride;
+            char *before = nans(n, dtype), *got = nans(n, dtype);
+            run(d, &p, w, 0, p.s.m, p.out);
+            for (int64_t j = 0; j < n; j++) {
+                const float x = (float)(j % 23) * 0.37f - 4;
+                if (dtype == K_BF16) {
+                    ((uint16_t *)(void *)before)[j] = oct_f32_to_bf16(x);
+                } else {
+                    ((float *)(void *)before)[j] = x;
+                }
+            }
+            for (int in_place = 0; in_place < 2; in_place++) {
+                char *out = in_place ? before : got;
+                const struct k_gemm_args a = {.out = addr(out),
+                                              .in = addr(p.in),
+                                              .weight = w,
+                                              .bias = addr(p.bias),
+                                              .residual = addr(before),
+                                              .out_stride = p.out_stride,
+                                              .in_stride = p.in_stride,
+                                              .m = p.s.m,
+                                              .n = p.s.n,
+                                              .k = p.s.k,
+                                              .dtype = dtype,
+                                              .out_dtype = dtype};
+                cr_assert_eq(oct_dev_gemm(d, &a), OCT_OK);
+            }
+            for (int64_t j = 0; j < n; j++) {
+                if (j % p.out_stride >= p.s.n) {
+                    continue;
+                }
+                const float x = (float)(j % 23) * 0.37f - 4;
+                float want = dtype == K_BF16 ? oct_bf16_to_f32(oct_f32_to_bf16(x)) : x;
+                want += get(p.out, j, dtype);
+                want = dtype == K_BF16 ? oct_bf16_to_f32(oct_f32_to_bf16(want)) : want;
+                cr_assert(get(got, j, dtype) == want && get(before, j, dtype) == want,
+                          "%s M=%d N=%d K=%d dtype %d: element %d is %.9g, in place %.9g, not %.9g",
+                          variants[v].name, p.s.m, p.s.n, p.s.k, dtype, (int)j,
+                          (double)get(got, j, dtype), (double)get(before, j, dtype), (double)want);
+            }
+            free(before);
+            free(got);
+            oct_dev_matrix_destroy(d, w);
+            drop(&p);
+        }
+        oct_dev_close(d);
+    }
+}
+
 /* M rows from row `from` on have the bits that they have among all rows on one thread. */
 static void same_bits(struct oct_device *d, const struct product *p, k_ptr w, const char *all,
                       int32_t from, int32_t m, const char *name, int threads)

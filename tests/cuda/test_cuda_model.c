@@ -169,49 +169,56 @@ static int check_family(const char *arch, const char *name)
     return n;
 }
 
-/* One recorded step serves all lengths of a class; this answer begins in the first class (up to 512
- * keys) and ends in the second, between requests that stay short. */
-static void run_long(bool eager, struct run_answer *a)
+enum { N_TOGETHER = 9, N_ANSWERS = N_TOGETHER + 3 };
+
+/* Steps as they are recorded: nine requests at once, for which a step of sixteen places is
+ * recorded; then one request whose keys begin in the first length class (up to 512) and end in the
+ * second, beside two short ones. */
+static void run_steps(bool eager, struct run_answer *a)
 {
-    enum { N_PROMPT = 508, N_OUTPUT = 10, N_SHORT = 2 };
-    static struct run_answer others[N_SHORT];
-    static int32_t prompt[N_PROMPT];
+    enum { N_LONG = 508 };
+    static int32_t prompt[N_LONG];
     struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
     struct oct_engine_options o = options_of(&(struct how){"cuda", NULL, 128});
     struct oct_sampling s = OCT_SAMPLING_INIT;
     t.max_positions = 640;
     o.enforce_eager = eager;
     oct_engine *e = run_open_tiny(&t, &o);
-    memset(a, 0, sizeof *a);
-    memset(others, 0, sizeof others);
+    memset(a, 0, sizeof *a * N_ANSWERS);
     s.temperature = 0;
     s.ignore_eos = true;
     s.n_logprobs = 3;
-    s.max_tokens = N_OUTPUT;
-    run_random_prompt(5, prompt, N_PROMPT);
-    run_submit(e, prompt, N_PROMPT, &s, a);
-    s.max_tokens = 4;
-    for (int i = 0; i < N_SHORT; i++) {
-        run_submit(e, prompt + 7 * i, 9, &s, &others[i]);
-        run_to_end(e);
+    s.max_tokens = 10;
+    run_random_prompt(5, prompt, N_LONG);
+    for (int i = 0; i < N_TOGETHER; i++) {
+        run_submit(e, prompt + 20 * i, (size_t)(5 + 7 * i), &s, &a[i]);
     }
+    run_to_end(e);
+    run_submit(e, prompt, N_LONG, &s, &a[N_TOGETHER]);
+    for (int i = N_TOGETHER + 1; i < N_ANSWERS; i++) {
+        run_submit(e, prompt + 3 * i, 9, &s, &a[i]);
+    }
+    run_to_end(e);
     oct_engine_close(e);
-    cr_assert_eq(a->n_tokens, N_OUTPUT, "%s", a->error);
 }
 
-Test(cuda_model, recorded_steps_follow_a_request_over_a_split, .timeout = 300)
+Test(cuda_model, recorded_steps_give_the_bits_of_launched_ones, .timeout = 300)
 {
-    static struct run_answer eager, recorded;
+    static struct run_answer eager[N_ANSWERS], recorded[N_ANSWERS];
     (void)setenv("VGPU_ARCH", "a100", 1);
     (void)setenv("VGPU_MEM", "256M", 1);
-    run_long(true, &eager);
-    run_long(false, &recorded);
-    for (int i = 0; i < eager.n_tokens; i++) {
-        cr_assert_eq(eager.tokens[i], recorded.tokens[i], "token %d: %d recorded, %d launched", i,
-                     recorded.tokens[i], eager.tokens[i]);
-        cr_assert_eq(memcmp(&eager.logprobs[i], &recorded.logprobs[i], sizeof(float)), 0,
-                     "logprob %d: %.9g recorded, %.9g launched", i, (double)recorded.logprobs[i],
-                     (double)eager.logprobs[i]);
+    run_steps(true, eager);
+    run_steps(false, recorded);
+    for (int i = 0; i < N_ANSWERS; i++) {
+        cr_assert(eager[i].n_tokens == 10 && recorded[i].n_tokens == 10, "%s", recorded[i].error);
+        for (int k = 0; k < 10; k++) {
+            cr_assert_eq(eager[i].tokens[k], recorded[i].tokens[k],
+                         "request %d token %d: %d recorded, %d launched", i, k,
+                         recorded[i].tokens[k], eager[i].tokens[k]);
+            cr_assert_eq(memcmp(&eager[i].logprobs[k], &recorded[i].logprobs[k], sizeof(float)), 0,
+                         "request %d logprob %d: %.9g recorded, %.9g launched", i, k,
+                         (double)recorded[i].logprobs[k], (double)eager[i].logprobs[k]);
+        }
     }
 }
 

@@ -136,6 +136,7 @@ static void check_shape(const struct load *l, const struct shape *s, uint64_t bl
     cr_assert_eq(oct_engine_drain(e, -1), OCT_OK, "%s", oct_last_error());
     struct oct_engine_stats t = {.size = sizeof t};
     oct_engine_get_stats(e, &t);
+    run_no_findings();
     oct_engine_close(e);
     for (int i = 0; i < l->n; i++) {
         compare(&want[i], &got[i], what, i);

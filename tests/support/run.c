@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,18 @@ void run_submit(oct_engine *e, const int32_t *prompt, size_t n, const struct oct
     cr_assert_eq(st, OCT_OK, "submit: %s", oct_last_error());
 }
 
+void run_no_findings(void)
+{
+    void *lib = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD); /* what the engine opened */
+    if (!lib) {
+        return;
+    }
+    unsigned (*findings)(void) = (unsigned (*)(void))dlsym(lib, "vgpu_findings");
+    const char *(*finding)(unsigned) = (const char *(*)(unsigned))dlsym(lib, "vgpu_finding");
+    cr_assert(!findings || findings() == 0, "the virtual GPU found: %s", finding(0));
+    (void)dlclose(lib);
+}
+
 void run_to_end(oct_engine *e)
 {
     size_t active = 1;
@@ -123,6 +136,7 @@ void run_to_end(oct_engine *e)
         const oct_status st = oct_engine_step(e, &active);
         cr_assert_eq(st, OCT_OK, "step: %s", oct_last_error());
     }
+    run_no_findings();
 }
 
 void run_random_prompt(uint64_t seed, int32_t *ids, size_t n)

@@ -41,7 +41,10 @@ void run_collect(void *answer, const struct oct_event *ev);
 /* Submits; fails the test if it is refused. */
 void run_submit(oct_engine *e, const int32_t *prompt, size_t n, const struct oct_sampling *s,
                 struct run_answer *a);
-/* Steps until nothing is active; fails the test if a step fails or 100,000 are not enough. */
+/* Fails the test if a checker of the virtual GPU found something; nothing where there is none. */
+void run_no_findings(void);
+/* Steps until nothing is active; fails the test if a step fails, 100,000 are not enough, or the
+ * virtual GPU found something. */
 void run_to_end(oct_engine *e);
 
 /* n ids in [3, 259): bytes of the tiny tokenizer, a function of seed alone. */
