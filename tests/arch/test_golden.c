@@ -11,23 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct rows {
-    float *logits; /* [n_positions, vocab] */
-    int32_t n_positions, vocab;
-    int n_seen;
-};
-
-static void keep(void *user, uint64_t request, int32_t position, const float *row, int32_t n)
-{
-    struct rows *r = user;
-    (void)request;
-    cr_assert_eq(n, r->vocab);
-    if (position < r->n_positions) {
-        memcpy(r->logits + (size_t)position * (size_t)n, row, (size_t)n * sizeof *row);
-        r->n_seen++;
-    }
-}
-
 /* Logits of all positions of the golden's text, in chunks of `rows` rows. */
 static float *run_model(const char *path, const struct oct_golden *g, const char *dtype, int rows)
 {
@@ -41,19 +24,9 @@ static float *run_model(const char *path, const struct oct_golden *g, const char
     o.max_num_batched_tokens = rows;
     o.manual = 1;
     cr_assert_eq(oct_engine_open(&o, &e), OCT_OK, "%s", oct_last_error());
-    struct rows r = {.n_positions = g->n_positions, .vocab = g->tiny.vocab_size};
-    r.logits = calloc((size_t)r.n_positions * (size_t)r.vocab, sizeof *r.logits);
-    oct_engine_on_logits(e, keep, &r);
-    static struct run_answer a;
-    memset(&a, 0, sizeof a);
-    struct oct_sampling s = OCT_SAMPLING_INIT;
-    s.temperature = 0;
-    s.max_tokens = 1;
-    run_submit(e, g->ids, (size_t)g->n_positions, &s, &a);
-    run_to_end(e);
+    float *logits = run_logits(e, g->ids, g->n_positions, g->tiny.vocab_size);
     oct_engine_close(e);
-    cr_assert_eq(r.n_seen, g->n_positions);
-    return r.logits;
+    return logits;
 }
 
 /* Two fp32 evaluations of one model that differ only in the order of sums stand as far from each

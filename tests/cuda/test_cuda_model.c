@@ -15,23 +15,6 @@
 
 enum { N_GREEDY = 6 };
 
-struct rows {
-    float *logits; /* [n_positions, vocab] */
-    int32_t n_positions, vocab;
-    int n_seen;
-};
-
-static void keep(void *user, uint64_t request, int32_t position, const float *row, int32_t n)
-{
-    struct rows *r = user;
-    (void)request;
-    cr_assert_eq(n, r->vocab);
-    if (position < r->n_positions) {
-        memcpy(r->logits + (size_t)position * (size_t)n, row, (size_t)n * sizeof *row);
-        r->n_seen++;
-    }
-}
-
 struct how {
     const char *device, *dtype;
     int rows; /* of a step */
@@ -50,23 +33,13 @@ static struct oct_engine_options options_of(const struct how *h)
 }
 
 /* Logits of all positions of the golden's text. The caller frees. */
-static float *run_logits(const struct oct_golden *g, const struct how *h)
+static float *logits_of(const struct oct_golden *g, const struct how *h)
 {
     const struct oct_engine_options o = options_of(h);
-    struct rows r = {.n_positions = g->n_positions, .vocab = g->tiny.vocab_size};
-    r.logits = calloc((size_t)r.n_positions * (size_t)r.vocab, sizeof *r.logits);
     oct_engine *e = run_open_tiny(&g->tiny, &o);
-    oct_engine_on_logits(e, keep, &r);
-    static struct run_answer a;
-    memset(&a, 0, sizeof a);
-    struct oct_sampling s = OCT_SAMPLING_INIT;
-    s.temperature = 0;
-    s.max_tokens = 1;
-    run_submit(e, g->ids, (size_t)g->n_positions, &s, &a);
-    run_to_end(e);
+    float *logits = run_logits(e, g->ids, g->n_positions, g->tiny.vocab_size);
     oct_engine_close(e);
-    cr_assert_eq(r.n_seen, g->n_positions);
-    return r.logits;
+    return logits;
 }
 
 static void run_greedy(const struct oct_golden *g, const struct how *h, struct run_answer *a)
@@ -133,9 +106,9 @@ static int check_family(const char *arch, const char *name)
     double cpu_mean, cuda_mean, mean;
     (void)setenv("VGPU_ARCH", arch, 1);
     (void)setenv("VGPU_MEM", "256M", 1);
-    float *exact = run_logits(g, &(struct how){"cpu", "float32", 80});
-    float *cpu = run_logits(g, &(struct how){"cpu", "bfloat16", 80});
-    float *cuda = run_logits(g, &(struct how){"cuda", NULL, 80});
+    float *exact = logits_of(g, &(struct how){"cpu", "float32", 80});
+    float *cpu = logits_of(g, &(struct how){"cpu", "bfloat16", 80});
+    float *cuda = logits_of(g, &(struct how){"cuda", NULL, 80});
     const double cpu_error = distance(g, cpu, exact, &cpu_mean);
     const double cuda_error = distance(g, cuda, exact, &cuda_mean);
     cr_expect_leq(cuda_error, 2 * cpu_error, "%s on %s: logits off by %g, the CPU's by %g", name,
@@ -147,7 +120,7 @@ static int check_family(const char *arch, const char *name)
 
     static const int chunks[] = {1, 7, 64};
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
-        float *again = run_logits(g, &(struct how){"cuda", NULL, chunks[i]});
+        float *again = logits_of(g, &(struct how){"cuda", NULL, chunks[i]});
         const size_t n = (size_t)g->n_positions * (size_t)g->tiny.vocab_size;
         for (size_t j = 0; j < n; j++) {
             cr_assert_eq(memcmp(again + j, cuda + j, sizeof(float)), 0,

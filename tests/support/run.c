@@ -139,6 +139,40 @@ void run_to_end(oct_engine *e)
     run_no_findings();
 }
 
+struct logits {
+    float *rows; /* [n, vocab] */
+    int32_t n, vocab, n_seen;
+};
+
+static void keep(void *user, uint64_t request, int32_t position, const float *row, int32_t vocab)
+{
+    struct logits *l = user;
+    (void)request;
+    cr_assert_eq(vocab, l->vocab);
+    if (position < l->n) {
+        memcpy(l->rows + (size_t)position * (size_t)vocab, row, (size_t)vocab * sizeof *row);
+        l->n_seen++;
+    }
+}
+
+float *run_logits(oct_engine *e, const int32_t *ids, int32_t n, int32_t vocab)
+{
+    static struct run_answer a;
+    struct oct_sampling s = OCT_SAMPLING_INIT;
+    struct logits l = {.n = n, .vocab = vocab};
+    l.rows = calloc((size_t)n * (size_t)vocab, sizeof *l.rows);
+    cr_assert_not_null(l.rows);
+    oct_engine_on_logits(e, keep, &l);
+    memset(&a, 0, sizeof a);
+    s.temperature = 0;
+    s.max_tokens = 1;
+    run_submit(e, ids, (size_t)n, &s, &a);
+    run_to_end(e);
+    oct_engine_on_logits(e, NULL, NULL);
+    cr_assert_eq(l.n_seen, n);
+    return l.rows;
+}
+
 void run_random_prompt(uint64_t seed, int32_t *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

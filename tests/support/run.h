@@ -47,6 +47,10 @@ void run_no_findings(void);
  * virtual GPU found something. */
 void run_to_end(oct_engine *e);
 
+/* The logits [n, vocab] of every position of a text, read as one request; closes nothing. free()
+ * them. */
+float *run_logits(oct_engine *e, const int32_t *ids, int32_t n, int32_t vocab);
+
 /* n ids in [3, 259): bytes of the tiny tokenizer, a function of seed alone. */
 void run_random_prompt(uint64_t seed, int32_t *ids, size_t n);
 

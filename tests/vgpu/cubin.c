@@ -3,6 +3,7 @@
 // cubin.c - see cubin.h. A cubin is an ELF64 file. Its section .nv.info is a list of attributes
 // (u8 format, u8 attribute, u16 value; format 4: so many bytes follow) whose payload is a symbol
 // index and a number. Learnt by comparing files with what `ptxas -v` says.
+#include "bytes.h"
 #include "cubin.h"
 
 #include <string.h>
@@ -27,35 +28,15 @@ struct section {
     uint64_t offset, bytes;
 };
 
-static uint32_t u32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static uint64_t u64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static uint16_t u16(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 static bool section_at(const struct elf *e, unsigned i, struct section *out)
 {
-    uint64_t table = u64(e->p + 40), at = table + (uint64_t)i * SHDR_BYTES;
-    if (i >= u16(e->p + 60) || table > e->bytes || at > e->bytes - SHDR_BYTES) {
+    uint64_t table = vg_u64(e->p + 40), at = table + (uint64_t)i * SHDR_BYTES;
+    if (i >= vg_u16(e->p + 60) || table > e->bytes || at > e->bytes - SHDR_BYTES) {
         return false;
     }
     const uint8_t *h = e->p + at;
-    *out = (struct section){u32(h), u32(h + 4), u32(h + 40), u64(h + 24), u64(h + 32)};
+    *out =
+        (struct section){vg_u32(h), vg_u32(h + 4), vg_u32(h + 40), vg_u64(h + 24), vg_u64(h + 32)};
     return out->offset <= e->bytes && out->bytes <= e->bytes - out->offset;
 }
 
@@ -73,15 +54,15 @@ bool vg_cubin_usage(const uint8_t *elf, size_t bytes, const char *kernel, uint32
 {
     const struct elf e = {elf, bytes};
     if (bytes < EHDR_BYTES + SHDR_BYTES || memcmp(elf, "\177ELF\2\1", 6) != 0 ||
-        u16(elf + 58) != SHDR_BYTES) {
+        vg_u16(elf + 58) != SHDR_BYTES) {
         return false;
     }
     struct section s, names, info = {0}, symbols = {0}, strings;
     bool has_info = false, has_symbols = false;
-    if (!section_at(&e, u16(elf + 62), &names)) {
+    if (!section_at(&e, vg_u16(elf + 62), &names)) {
         return false;
     }
-    for (unsigned i = 0; i < u16(elf + 60); i++) {
+    for (unsigned i = 0; i < vg_u16(elf + 60); i++) {
         if (!section_at(&e, i, &s)) {
             continue; // sections without bytes in the file may claim any
         }
@@ -100,25 +81,25 @@ bool vg_cubin_usage(const uint8_t *elf, size_t bytes, const char *kernel, uint32
     *stack = 0;
     for (uint64_t at = info.offset, end = info.offset + info.bytes; end - at >= 4;) {
         const uint8_t *a = elf + at;
-        uint64_t payload = a[0] == FORMAT_PAYLOAD ? u16(a + 2) : 0;
+        uint64_t payload = a[0] == FORMAT_PAYLOAD ? vg_u16(a + 2) : 0;
         at += 4;
         if (payload > end - at) {
             break;
         }
         at += payload;
         if (payload != 8 || (a[1] != ATTR_REGS && a[1] != ATTR_MIN_STACK) ||
-            u32(a + 4) >= symbols.bytes / SYM_BYTES) {
+            vg_u32(a + 4) >= symbols.bytes / SYM_BYTES) {
             continue;
         }
-        const uint8_t *sym = elf + symbols.offset + (uint64_t)u32(a + 4) * SYM_BYTES;
-        if (!named(&e, &strings, u32(sym), kernel)) {
+        const uint8_t *sym = elf + symbols.offset + (uint64_t)vg_u32(a + 4) * SYM_BYTES;
+        if (!named(&e, &strings, vg_u32(sym), kernel)) {
             continue;
         }
         if (a[1] == ATTR_REGS) {
-            *regs = u32(a + 8);
+            *regs = vg_u32(a + 8);
             found = *regs > 0 && *regs <= 256;
         } else {
-            *stack = u32(a + 8);
+            *stack = vg_u32(a + 8);
         }
     }
     return found;

@@ -7,6 +7,7 @@
 //     entry     u16 kind (1 PTX, 2 ELF), u16 version, u32 header bytes, u64 payload bytes (padded),
 //               u32 compressed bytes, u32, u16 minor, u16 major, u32 sm, u32, u32,
 //               u64 flags (0x8000 zstd, 0x2000 lz4), u64, u64 bytes when decompressed
+#include "bytes.h"
 #include "fatbin.h"
 
 #include <stdbool.h>
@@ -19,27 +20,6 @@ enum { KIND_PTX = 1, KIND_ELF = 2, FLAG_LZ4 = 0x2000, FLAG_ZSTD = 0x8000, ENTRY_
 #define MAGIC_CONTAINER 0xBA55ED50u
 #define MAGIC_WRAPPER 0x466243B1u
 #define MAX_IMAGE_BYTES (UINT64_C(256) << 20)
-
-static uint16_t u16(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static uint32_t u32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static uint64_t u64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
 
 static enum vg_image bad(char *err, size_t n, const char *why)
 {
@@ -80,15 +60,15 @@ static enum vg_image unpack(const uint8_t *payload, uint64_t bytes, uint64_t fla
 // PTX of the same or an older target runs; machine code only within a generation.
 static bool suits(const uint8_t *e, unsigned kind, unsigned cc)
 {
-    uint32_t sm = u32(e + 28);
-    return u16(e) == kind && sm <= cc && (kind == KIND_PTX || sm / 10 == cc / 10);
+    uint32_t sm = vg_u32(e + 28);
+    return vg_u16(e) == kind && sm <= cc && (kind == KIND_PTX || sm / 10 == cc / 10);
 }
 
 // The best entry of a kind, unpacked.
 static enum vg_image from_container(const uint8_t *p, uint64_t max, unsigned kind, unsigned cc,
                                     char **out, size_t *out_bytes, char *err, size_t n)
 {
-    uint64_t header = u16(p + 6), body = u64(p + 8);
+    uint64_t header = vg_u16(p + 6), body = vg_u64(p + 8);
     if (header < 16 || header > max || body > max - header) {
         return bad(err, n, "the fat binary is cut short");
     }
@@ -98,11 +78,11 @@ static enum vg_image from_container(const uint8_t *p, uint64_t max, unsigned kin
     bool any_code = false;
     for (uint64_t at = header; at + ENTRY_MIN <= header + body;) {
         const uint8_t *e = p + at;
-        uint64_t entry_header = u32(e + 4), payload = u64(e + 8), left = header + body - at;
+        uint64_t entry_header = vg_u32(e + 4), payload = vg_u64(e + 8), left = header + body - at;
         if (entry_header < ENTRY_MIN || entry_header > left || payload > left - entry_header) {
             return bad(err, n, "an entry of the fat binary is cut short");
         }
-        uint32_t packed = u32(e + 16), sm = u32(e + 28);
+        uint32_t packed = vg_u32(e + 16), sm = vg_u32(e + 28);
         if (packed > payload) {
             return bad(err, n, "an entry of the fat binary is damaged");
         }
@@ -110,7 +90,7 @@ static enum vg_image from_container(const uint8_t *p, uint64_t max, unsigned kin
         if (suits(e, kind, cc) && sm >= best_sm) {
             best = e;
             best_sm = sm;
-            best_bytes = (u64(e + 40) & FLAG_ZSTD) != 0 && packed != 0 ? packed : payload;
+            best_bytes = (vg_u64(e + 40) & FLAG_ZSTD) != 0 && packed != 0 ? packed : payload;
         }
         at += entry_header + payload;
     }
@@ -122,8 +102,8 @@ static enum vg_image from_container(const uint8_t *p, uint64_t max, unsigned kin
                  cc);
         return VG_IMAGE_NO_PTX;
     }
-    return unpack(best + u32(best + 4), best_bytes, u64(best + 40), u64(best + 56), out, out_bytes,
-                  err, n);
+    return unpack(best + vg_u32(best + 4), best_bytes, vg_u64(best + 40), vg_u64(best + 56), out,
+                  out_bytes, err, n);
 }
 
 // PTX text is told by its first bytes, so that no short text is read past its end.
@@ -142,9 +122,9 @@ static const uint8_t *container_of(const uint8_t *p, uint64_t *max)
     if (!is_wrapper(p)) {
         return p;
     }
-    const uint8_t *inner = (const uint8_t *)(uintptr_t)u64(p + 8);
+    const uint8_t *inner = (const uint8_t *)(uintptr_t)vg_u64(p + 8);
     *max = UINT64_C(1) << 40;
-    return inner != NULL && u32(inner) == MAGIC_CONTAINER ? inner : NULL;
+    return inner != NULL && vg_u32(inner) == MAGIC_CONTAINER ? inner : NULL;
 }
 
 enum vg_image vg_fatbin_ptx(const void *image, size_t max_bytes, unsigned cc, char **ptx,
