@@ -17,8 +17,8 @@
  *   anything, NaN too.
  *
  * Numerics  products and sums in fp32; the order of the sum over k is fixed by K and the device, so
- *           a row has the same bits for every M and every thread count. On CUDA, the canonical
- *           order of design.md: K is cut into chunks of K_GEMM_CHUNK; each is summed from zero in
+ *           a row has the same bits for every M and every thread count. On CUDA, one canonical
+ *           order: K is cut into chunks of K_GEMM_CHUNK; each is summed from zero in
  *           ascending k by one kind of MMA instruction (m16n8k16, rows of in as A); chunk sums are
  *           added in ascending order in fp32, from zero; then the bias.
  * Cost      2*M*N*K FLOP; N*K + M*K + M*N elements.

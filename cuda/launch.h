@@ -5,9 +5,9 @@
  * cuda/<family>.c plans: a pure function of the op's arguments and the device's facts, no driver,
  * no memory of its own. csrc/device launches what it says, tests and benches read the costs. A plan
  * may choose the variant by anything but the composition of the batch where that would change bits:
- * all variants of one op on one device give the same bits (design.md, canonical orders).
+ * all variants of one op on one device give the same bits.
  *
- * Every kernel takes ONE struct by value, 16-byte aligned members first; kernels.h lists them. */
+ * Every kernel takes one struct by value; kernels.h lists them. */
 #ifndef K_LAUNCH_H
 #define K_LAUNCH_H
 
@@ -89,7 +89,7 @@ struct k_launch {
  *     int k_plan_<op>(const struct k_facts *, const struct k_work *, const struct k_<op>_args *,
  *                     struct k_launch out[K_MAX_LAUNCHES])
  * Returns how many launches, in order; 0: this op with these arguments has no kernel (a dtype or a
- * shape that is refused when a model is loaded: k_cuda_supports()). In args of gemm and gemm_silu,
+ * shape; csrc/engine/plan.c refuses such models before they are loaded). In gemm and gemm_silu
  * `weight` is the address of the packed weight (gemm_pack.h). */
 
 #endif

@@ -31,7 +31,7 @@ why=$(awk '
             if (inc ~ /\//) bad("cuda/ includes \"" inc "\"")
             else if (!in_cuda(inc)) bad("\"" inc "\" is not in cuda/")
         } else if (room == "octavo.h") bad("the public header includes \"" inc "\"")
-        else if (!(room in rank)) bad("csrc/" room " is not a room of design.md")
+        else if (!(room in rank)) bad("csrc/" room " is not one of the rooms listed here")
         else if (inc == "octavo.h") next
         else if (inc !~ /\//) {
             if (!in_cuda(inc)) bad("\"" inc "\" is neither octavo.h nor in cuda/")
