@@ -11,7 +11,7 @@ cd "$root"
 mapfile -t files < <(find csrc cuda -type f \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' \) | sort)
 why=$(awk '
     BEGIN {
-        n = split("base text model device cpu comm arch engine serve", name, " ")
+        n = split("base text model device cpu comm arch engine http api serve", name, " ")
         for (i = 1; i <= n; i++) rank[name[i]] = i
     }
     function bad(text) { print FILENAME ":" FNR ": " text }

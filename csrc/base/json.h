@@ -10,6 +10,7 @@
 #define OCT_BASE_JSON_H
 
 #include "base/io.h"
+#include "base/mem.h"
 
 #include <jansson.h>
 
@@ -32,5 +33,8 @@ OCT_CHECKED oct_status oct_json_parse(const char *text, size_t len, const char *
 /* The object in the file dir/name; OCT_E_NOTFOUND if there is no such file. */
 OCT_CHECKED oct_status oct_json_load(const char *dir, const char *name, size_t max_bytes,
                                      json_t **out);
+
+/* Appends the value as JSON; flags as json_dumpb takes them. */
+OCT_CHECKED oct_status oct_json_append(struct oct_buf *out, const json_t *value, size_t flags);
 
 #endif

@@ -9,7 +9,7 @@
 #include "serve/format.h"
 #include "serve/interrupt.h"
 #include "serve/open_engine.h"
-#include "serve/openai.h"
+#include "api/openai.h"
 #include "serve/progress.h"
 #include "serve/terminal.h"
 

@@ -80,26 +80,6 @@ oct_status oct_output_text(struct oct_output *o, const char *text, size_t len)
     return oct_output_write(o, o->safe.data, o->safe.len);
 }
 
-struct json_sink {
-    struct oct_buf *out;
-    bool failed;
-};
-
-/* jansson goes on after a callback that failed at a key: once failed, always failed. */
-static int append_json(const char *data, size_t len, void *user)
-{
-    struct json_sink *sink = user;
-    sink->failed = sink->failed || oct_buf_append(sink->out, data, len) != OCT_OK;
-    return sink->failed ? -1 : 0;
-}
-
-oct_status oct_json_append(struct oct_buf *out, const json_t *value, size_t flags)
-{
-    struct json_sink sink = {.out = out};
-    const int failed = json_dump_callback(value, append_json, &sink, flags);
-    return failed || sink.failed ? oct_no_memory("JSON output", out->len) : OCT_OK;
-}
-
 oct_status oct_output_json(struct oct_output *o, const json_t *value, bool indented)
 {
     struct oct_buf text = {0};

@@ -7,7 +7,7 @@
 
 #include "serve/command.h"
 
-#include <jansson.h>
+#include "base/json.h"
 
 struct oct_output {
     int fd;
@@ -27,9 +27,6 @@ OCT_CHECKED oct_status oct_output_write(struct oct_output *o, const char *data, 
 /* The same for UTF-8 text out of a model or a file: on a terminal, control characters other than
  * newline and tab are shown as pictures (U+2400 + c), so that no escape sequence gets through. */
 OCT_CHECKED oct_status oct_output_text(struct oct_output *o, const char *text, size_t len);
-
-/* Appends the value as JSON; flags as json_dumpb takes them. */
-OCT_CHECKED oct_status oct_json_append(struct oct_buf *out, const json_t *value, size_t flags);
 
 /* One JSON value and a newline; control characters never come out of it raw. */
 OCT_CHECKED oct_status oct_output_json(struct oct_output *o, const json_t *value, bool indented);

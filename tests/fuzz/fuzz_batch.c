@@ -3,7 +3,7 @@
  * The bytes are the input of `octavo batch`: lines, JSON, bodies of requests. What is accepted must
  * hold what openai.h promises, and the same file must be read the same way twice. */
 #include "serve/batch_file.h"
-#include "serve/openai.h"
+#include "api/openai.h"
 #include "support/writer.h"
 
 #include <string.h>

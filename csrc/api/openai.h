@@ -7,8 +7,8 @@
  * repetition_penalty, min_tokens, ignore_eos, stop_token_ids, chat_template_kwargs, priority,
  * cache_salt). A field of the wrong type or out of range is refused by name, as is one we do not
  * know: nothing is ignored that could change the answer. */
-#ifndef OCT_SERVE_OPENAI_H
-#define OCT_SERVE_OPENAI_H
+#ifndef OCT_API_OPENAI_H
+#define OCT_API_OPENAI_H
 
 #include "base/mem.h"
 #include "octavo.h"

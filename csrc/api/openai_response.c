@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "serve/openai.h"
+#include "api/openai.h"
 
 #include <stdio.h>
 #include <string.h>

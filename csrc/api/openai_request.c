@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "serve/openai.h"
+#include "api/openai.h"
 
-#include "serve/terminal.h"
+#include "base/json.h"
+#include "base/param.h"
 
 #include <stdlib.h>
 #include <string.h>
