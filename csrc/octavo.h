@@ -97,6 +97,14 @@ struct oct_event {
     int64_t submit_us, first_token_us, now_us; /* monotonic clock; first_token_us 0 before it */
     void *user;                                /* the request's */
     int32_t n_cached_tokens; /* of the prompt: found in the prefix cache, not computed */
+    int32_t n_prompt_top;    /* of the two arrays below; -1: not with this event */
+    int64_t start_us;        /* when its first step began; 0 before it */
+    /* With the event of the first token, if n_prompt_logprobs asked for them; else NULL. Entry i is
+     * about prompt token i, given the tokens before it; entry 0 has its token alone (logprob 0, and
+     * alternatives with token -1), since nothing stands before it. A logprob may be -INFINITY. */
+    const struct oct_token_logprob *prompt_logprobs; /* [n_prompt_tokens] */
+    const struct oct_token_logprob *prompt_top; /* [n_prompt_tokens, n_prompt_top], of each entry
+                                                   the most likely first */
 };
 
 /* Callbacks run on the engine's thread, or in oct_engine_step of a manual engine, one at a time,
@@ -223,12 +231,18 @@ struct oct_sampling {
     size_t n_logit_bias;
     oct_token_mask_fn token_mask; /* NULL: none */
     void *token_mask_user;
-    bool keep_special; /* special tokens appear in the text */
+    bool keep_special;   /* special tokens appear in the text */
+    uint8_t reserved[7]; /* zero */
+    /* Alternatives per prompt token, 0..20; -1: no logprobs of the prompt. These are of the model's
+     * own distribution, as n_logprobs's: before bias, penalties and temperature. The request gets
+     * nothing from the prefix cache, and takes 8 * n_prompt * (1 + n_prompt_logprobs) bytes more,
+     * from submission to its end. */
+    int32_t n_prompt_logprobs;
 };
 #define OCT_SAMPLING_INIT \
     { \
         .size = sizeof(struct oct_sampling), .temperature = -1, .top_p = -1, .min_p = -1, \
-        .top_k = -1, .repetition_penalty = -1, .n_logprobs = -1 \
+        .top_k = -1, .repetition_penalty = -1, .n_logprobs = -1, .n_prompt_logprobs = -1 \
     }
 
 typedef enum oct_tokenize_flags {

@@ -237,7 +237,7 @@ static void drop(struct oct_core *c, struct oct_req *cancelled, int64_t now_us)
 
 /* Adds an entry's rows to the batch; false if the request's token mask ended it: nothing is added.
  */
-static bool add(struct oct_core *c, struct oct_batch *b, const struct oct_pick *p)
+static bool add(struct oct_core *c, struct oct_batch *b, const struct oct_pick *p, int64_t now_us)
 {
     struct oct_req *r = p->seq->owner;
     const struct oct_seq *q = p->seq;
@@ -264,6 +264,7 @@ static bool add(struct oct_core *c, struct oct_batch *b, const struct oct_pick *
     c->step_ids[b->n_seqs++] = q->id;
     if (!r->started) {
         c->stats.n_prompt_tokens += (uint64_t)r->n_prompt;
+        r->start_us = now_us;
     }
     start(c, r);
     return true;
@@ -284,7 +285,7 @@ static void add_other_rows(struct oct_batch *b)
 }
 
 /* Moves the pick that is still good from `next` to `now` and into the batch. */
-static void fill(struct oct_core *c, struct oct_batch *b)
+static void fill(struct oct_core *c, struct oct_batch *b, int64_t now_us)
 {
     b->n_rows = b->n_seqs = b->n_out = b->n_sample = 0;
     b->wants_top = false;
@@ -293,7 +294,7 @@ static void fill(struct oct_core *c, struct oct_batch *b)
         struct oct_req *r = p->seq->owner;
         if (oct_pick_is_void(p)) {
             oct_sched_done(c->sched, p, false, false);
-        } else if (add(c, b, p)) {
+        } else if (add(c, b, p, now_us)) {
             c->now[c->n_now++] = *p;
         } else {
             end(c, r, OCT_FINISH_ERROR, OCT_E_ARG, "the request's token mask gave up", true);
@@ -439,7 +440,7 @@ oct_status oct_core_turn(struct oct_core *c, bool sleep, bool *closing)
     }
     drop(c, mail.cancelled, now_us);
     const int64_t taken_us = oct_clock_us();
-    fill(c, b);
+    fill(c, b, taken_us);
     const int64_t filled_us = oct_clock_us();
     OCT_ASSERT(c->n_now > 0 || was_in_flight || !c->live || c->ended_head); /* no standing still */
     if (c->n_now > 0) {

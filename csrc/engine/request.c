@@ -13,7 +13,7 @@ enum {
     TEXT_BYTES = 1024,   /* more than one event's text: the longest piece and a held stop string */
     SCRATCH_BYTES = 128, /* of one run of bytes that are not text yet */
     FIRST_REQUEST_SIZE = offsetof(struct oct_request, user) + sizeof(void *),
-    FIRST_SAMPLING_SIZE = sizeof(struct oct_sampling), /* as published first */
+    FIRST_SAMPLING_SIZE = offsetof(struct oct_sampling, n_prompt_logprobs),
 };
 
 /* The prompt's ids: the caller's, or those of its text (then *own is to be freed). */
@@ -201,5 +201,7 @@ void oct_req_event(const struct oct_req *r, int32_t token, float logprob,
         .now_us = now_us,
         .user = r->user,
         .n_cached_tokens = r->seq.n_prefix_tokens,
+        .n_prompt_top = -1,
+        .start_us = r->start_us,
     };
 }

@@ -33,7 +33,7 @@ struct oct_req {
     struct oct_buf text;   /* of the event being sent */
     oct_event_fn on_event; /* NULL: the engine's on_events */
     void *user;
-    int64_t submit_us, first_token_us;
+    int64_t submit_us, start_us, first_token_us;
     int64_t timeout_us; /* as asked for; 0: none */
 
     /* the owner's */

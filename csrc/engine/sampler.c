@@ -57,6 +57,7 @@ static oct_status check_numbers(struct oct_sampler *o, const struct oct_sampling
     r->top_k = r->top_k > n_vocab ? 0 : r->top_k; /* more than there are: all */
     OCT_TRY(integer("n_logprobs", s->n_logprobs, -1, K_SAMPLE_MAX_TOP));
     r->n_top = s->n_logprobs > n_vocab ? n_vocab : s->n_logprobs;
+    OCT_TRY(integer("n_prompt_logprobs", s->n_prompt_logprobs, -1, K_SAMPLE_MAX_TOP));
     OCT_TRY(integer("max_tokens", s->max_tokens, 0, INT32_MAX));
     const int32_t room = max_model_len - n_prompt;
     o->max_tokens = s->max_tokens ? s->max_tokens : room;

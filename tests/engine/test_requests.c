@@ -42,7 +42,7 @@ Test(requests, a_field_out_of_range_is_refused_by_name, .timeout = 60)
     struct {
         struct oct_sampling s;
         const char *word;
-    } row[24];
+    } row[26];
     size_t n = 0;
 #define ROW(field, value, text) \
     row[n].s = ok; \
@@ -61,6 +61,8 @@ Test(requests, a_field_out_of_range_is_refused_by_name, .timeout = 60)
     ROW(frequency_penalty, -2.5f, "frequency_penalty");
     ROW(n_logprobs, 21, "n_logprobs");
     ROW(n_logprobs, -2, "n_logprobs");
+    ROW(n_prompt_logprobs, 21, "n_prompt_logprobs");
+    ROW(n_prompt_logprobs, -2, "n_prompt_logprobs");
     ROW(max_tokens, -1, "max_tokens");
     ROW(max_tokens, 252, "max_tokens");
     ROW(min_tokens, 5, "min_tokens");
