@@ -51,8 +51,8 @@ struct oct_http_handler oct_api_handler(struct oct_api *a);
 /* Options for oct_engine_open that carry the engine's events to this service: on_events. Before
  * oct_http_run. */
 void oct_api_prepare_engine(struct oct_api *a, struct oct_http *h, struct oct_engine_options *o);
-/* The engine is there: READY. From the loop's thread. Borrowed: closed by the caller, after destroy
- * or once nothing runs. */
+/* The engine is there: READY. From the loop's thread. Borrowed: closed by the caller, see
+ * oct_api_stop. */
 void oct_api_set_engine(struct oct_api *a, oct_engine *e);
 /* Opening failed: DEAD with this sentence. */
 void oct_api_set_failed(struct oct_api *a, oct_status st, const char *sentence);
@@ -65,7 +65,11 @@ size_t oct_api_n_calls(const struct oct_api *a);
  * requests are cancelled. */
 void oct_api_end_calls(struct oct_api *a, oct_status why, const char *sentence);
 enum oct_api_state oct_api_state(const struct oct_api *a);
-/* Stops the workers. No call may be left: oct_http_destroy comes first. NULL is fine. */
+/* The end begins: stops the workers; nothing wakes the loop from now on. The order is oct_api_stop,
+ * oct_http_destroy (cuts what is not answered), oct_engine_close, oct_api_destroy. To let answers
+ * finish, run the loop until oct_api_n_calls is 0 before. */
+void oct_api_stop(struct oct_api *a);
+/* Frees. NULL is fine; so is a service whose oct_api_stop was not called, if no call is left. */
 void oct_api_destroy(struct oct_api *a);
 
 /* What must be equal when nothing runs; asserted by oct_api_destroy, shown by /metrics. */
