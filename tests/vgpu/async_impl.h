@@ -73,6 +73,7 @@ struct vg_cpa { // one cp.async instruction of a warp
     uint32_t mask; // lanes not yet delivered
     uint32_t bytes;
     bool whole; // all 32 lanes copy 16 bytes
+    bool quads; // and read them as quad.h says
     uint32_t off[32];
     uint64_t src[32];
     uint32_t src_bytes[32];

@@ -2,6 +2,7 @@
 // check.c - accesses of a warp against the shadow: bounds, alignment, uninitialised, in flight.
 #include "chk.h"
 #include "foot.h"
+#include "quad.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +231,20 @@ static inline bool lane_fine(const uint8_t *s, unsigned bytes, uint64_t care, ui
 
 static inline void lane_init(uint8_t *s, unsigned bytes)
 {
+    if (bytes == 8) {
+        uint64_t v;
+        memcpy(&v, s, 8);
+        v |= VG_SH_INIT * ONES;
+        memcpy(s, &v, 8);
+        return;
+    }
+    if (bytes == 4) {
+        uint32_t v;
+        memcpy(&v, s, 4);
+        v |= (uint32_t)(VG_SH_INIT * ONES);
+        memcpy(s, &v, 4);
+        return;
+    }
     if (bytes == 16) {
         uint64_t v[2];
         memcpy(v, s, 16);
@@ -264,10 +279,25 @@ static bool is_row32(const uint32_t a[32], unsigned bytes)
 
 typedef uint8_t line __attribute__((vector_size(16), aligned(1), may_alias));
 
+// The same of lanes that read 64 bytes by fours, as a tile's rows are.
+static inline bool quads_fine(const uint8_t *s, const uint64_t off[32], uint8_t want, uint8_t ban)
+{
+    const vg_quad good = (vg_quad){0} + want;
+    vg_quad bad = {0};
+    for (unsigned i = 0; i < 32; i += 4) {
+        bad |= *(const vg_quad *)(const void *)(s + off[i]) ^ good;
+    }
+    bad &= (uint8_t)(want | ban);
+    return vg_quad_is_zero(bad);
+}
+
 // The shadow at off of every lane is as wanted; writes are marked then.
 static inline bool lines_fine(uint8_t *s, const uint64_t off[32], uint8_t want, uint8_t ban,
                               bool write)
 {
+    if (!write && vg_are_quads(off)) {
+        return quads_fine(s, off, want, ban);
+    }
     const line good = (line){0} + want;
     line two_bad[2] = {{0}, {0}};
     for (unsigned i = 0; i < 32; i += 4) { // loads of a round do not wait for each other
@@ -341,6 +371,40 @@ static bool global_lines_fine(const uint64_t addr[32], uint8_t want, uint8_t ban
     return !(odd | past) && lines_fine(a->shadow, at, want, ban, write);
 }
 
+// 4 or 8 bytes a lane, wherever they lie in one arena: no branch for each.
+static bool global_words_fine(const uint64_t addr[32], uint32_t mask, unsigned bytes, uint64_t care,
+                              uint64_t good, bool write)
+{
+    const struct vg_arena *a = vg_arena_of(addr[__builtin_ctz(mask)]);
+    if (!a) {
+        return false;
+    }
+    const uint64_t base = a->base, end = a->bytes - bytes;
+    uint64_t odd = 0, past = 0, bad = 0;
+    for (uint32_t m = mask; m; m &= m - 1) {
+        const uint64_t at = addr[__builtin_ctz(m)];
+        odd |= at & (bytes - 1);
+        past |= at - base > end ? 1u : 0u;
+    }
+    if (odd | past) {
+        return false;
+    }
+    uint8_t *s = a->shadow;
+    for (uint32_t m = mask; m; m &= m - 1) {
+        const uint8_t *lane = s + (addr[__builtin_ctz(m)] - base);
+        uint64_t v = 0;
+        bytes == 4 ? memcpy(&v, lane, 4) : memcpy(&v, lane, 8);
+        bad |= v ^ good;
+    }
+    if (bad & (bytes == 4 ? care & 0xFFFFFFFFu : care)) {
+        return false;
+    }
+    for (uint32_t m = write ? mask : 0; m; m &= m - 1) {
+        lane_init(s + (addr[__builtin_ctz(m)] - base), bytes);
+    }
+    return true;
+}
+
 // Whether the context of the launch may touch the device that owns an address.
 static bool in_reach(struct vg_warp *w, int lane, uint64_t addr, unsigned bytes,
                      enum vg_access kind)
@@ -370,6 +434,7 @@ bool vg_check_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
     }
     uint8_t want, ban;
     masks(kind, &want, &ban);
+    const uint64_t care = (uint64_t)(want | ban) * ONES, good = want * ONES;
     bool row = mask == 0xFFFFFFFFu && is_row64(addr, bytes);
     bool fine = false;
     if (row && (addr[0] & (bytes - 1)) == 0) {
@@ -388,9 +453,10 @@ bool vg_check_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
     } else if (mask == 0xFFFFFFFFu && bytes == 16) {
         fine = global_lines_fine(addr, g->bounds ? want : VG_SH_ADDR, g->bounds ? ban : 0,
                                  is_write(kind));
+    } else if (bytes == 4 || bytes == 8) {
+        fine = global_words_fine(addr, mask, bytes, care, good, is_write(kind));
     }
     if (!fine) {
-        const uint64_t care = (uint64_t)(want | ban) * ONES, good = want * ONES;
         const struct vg_arena *a = NULL;
         for (uint32_t m = mask; m; m &= m - 1) {
             int lane = __builtin_ctz(m);

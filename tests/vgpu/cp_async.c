@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // cp_async.c - cp.async of 4, 8 and 16 bytes, its groups, and its arrival on an mbarrier.
 #include "async_impl.h"
+#include "quad.h"
 #include "run.h"
 
 #include <stdio.h>
@@ -60,9 +61,15 @@ typedef uint8_t line __attribute__((vector_size(16), aligned(1), may_alias));
 static void take(struct vg_cpa *e, struct vg_cta *t, bool eager, bool bounds)
 {
     if (e->whole) {
-        for (unsigned l = 0; l < 32; l += 2) {
-            memcpy(e->data[l], (const void *)(uintptr_t)e->src[l], 16);
-            memcpy(e->data[l + 1], (const void *)(uintptr_t)e->src[l + 1], 16);
+        for (unsigned l = 0; l < 32; l += 4) {
+            const void *from = (const void *)(uintptr_t)e->src[l];
+            if (e->quads) {
+                memcpy(e->data[l], from, 64);
+                continue;
+            }
+            for (unsigned i = l; i < l + 4; i++) {
+                memcpy(e->data[i], (const void *)(uintptr_t)e->src[i], 16);
+            }
         }
         const line poison = (line){0} + VG_POISON_BYTE;
         for (unsigned l = 0; l < 32; l++) {
@@ -101,11 +108,8 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
         return VG_STEP_FAULT;
     }
     vg_lane_addrs(w, x->src, src);
-    const struct vg_arena *arena = vg_arena_of(src[vg_first(mask)]);
-    // Data and shadow are wanted soon; neighbours mostly share a line.
-    for (unsigned l = 0; l < 32 && arena; l += 4) {
+    for (unsigned l = 0; l < 32; l += 4) { // wanted soon; neighbours mostly share a line
         __builtin_prefetch((const void *)(uintptr_t)src[l]);
-        __builtin_prefetch((const void *)((uintptr_t)arena->shadow + (src[l] - arena->base)));
     }
     uint32_t full = x->has_src ? 0 : mask, part = 0;
     uint64_t odd = 0;
@@ -157,6 +161,7 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
     e->mask = mask;
     e->bytes = x->bytes;
     e->whole = full == 0xFFFFFFFFu && x->bytes == 16;
+    e->quads = e->whole && vg_are_quads(src);
     e->pc = w->pc;
     memcpy(e->group, aw->commits, sizeof(aw->commits));
     take(e, t, w->cta->async->eager, g->bounds);
@@ -167,14 +172,19 @@ static int issue(struct vg_warp *w, const struct vg_op *op, uint32_t mask)
 // Whether every source still holds what was taken; if so, all 32 lanes' 16 bytes are put in place.
 static bool put_whole(const struct vg_cpa *e, struct vg_cta *t)
 {
+    vg_quad differ = {0};
     line changed = {0};
-    for (unsigned l = 0; l < 32; l++) {
+    for (unsigned l = 0; e->quads && l < 32; l += 4) {
+        differ |= *(const vg_quad *)(const void *)e->data[l] ^
+                  *(const vg_quad *)(const void *)(uintptr_t)e->src[l];
+    }
+    for (unsigned l = 0; !e->quads && l < 32; l++) {
         changed |= *(const line *)(const void *)e->data[l] ^
                    *(const line *)(const void *)(uintptr_t)e->src[l];
     }
     uint64_t two[2];
     memcpy(two, &changed, 16);
-    if (two[0] | two[1]) {
+    if ((two[0] | two[1]) || !vg_quad_is_zero(differ)) {
         return false;
     }
     for (unsigned l = 0; l < 32; l++) {
