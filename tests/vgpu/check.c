@@ -344,15 +344,32 @@ bool vg_chunks_fine(const struct vg_cta *cta, const uint32_t *off, unsigned n)
 static bool shared_lines_fine(const struct vg_chk_cta *t, const uint32_t off[32], uint8_t want,
                               uint8_t ban, bool write)
 {
-    uint64_t at[32];
     uint32_t odd = 0, past = 0;
     const uint32_t end = t->smem_bytes & ~15u;
     for (unsigned i = 0; i < 32; i++) {
-        at[i] = off[i];
         odd |= off[i] & 15;
         past |= off[i] >= end ? 1u : 0u;
     }
-    return !(odd | past) && lines_fine(t->shadow, at, want, ban, write);
+    if (odd | past) {
+        return false;
+    }
+    const line good = (line){0} + want;
+    line bad = {0};
+    uint8_t *s = t->shadow;
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < 32; i++) {
+        bad |= *(const line *)(const void *)(s + off[i]) ^ good;
+    }
+    bad &= (uint8_t)(want | ban);
+    uint64_t two[2];
+    memcpy(two, &bad, 16);
+    if (two[0] | two[1]) {
+        return false;
+    }
+    for (unsigned i = 0; i < 32 && write; i++) {
+        *(line *)(void *)(s + off[i]) |= VG_SH_INIT;
+    }
+    return true;
 }
 
 static bool global_lines_fine(const uint64_t addr[32], uint8_t want, uint8_t ban, bool write)
@@ -380,7 +397,7 @@ static bool global_words_fine(const uint64_t addr[32], uint32_t mask, unsigned b
         return false;
     }
     const uint64_t base = a->base, end = a->bytes - bytes;
-    uint64_t odd = 0, past = 0, bad = 0;
+    uint64_t odd = 0, past = 0, bad = 0, set = UINT64_MAX;
     for (uint32_t m = mask; m; m &= m - 1) {
         const uint64_t at = addr[__builtin_ctz(m)];
         odd |= at & (bytes - 1);
@@ -395,11 +412,14 @@ static bool global_words_fine(const uint64_t addr[32], uint32_t mask, unsigned b
         uint64_t v = 0;
         bytes == 4 ? memcpy(&v, lane, 4) : memcpy(&v, lane, 8);
         bad |= v ^ good;
+        set &= v;
     }
-    if (bad & (bytes == 4 ? care & 0xFFFFFFFFu : care)) {
+    const uint64_t all = bytes == 4 ? 0xFFFFFFFFu : UINT64_MAX;
+    if (bad & care & all) {
         return false;
     }
-    for (uint32_t m = write ? mask : 0; m; m &= m - 1) {
+    const bool mark = write && (~set & (VG_SH_INIT * ONES) & all);
+    for (uint32_t m = mark ? mask : 0; m; m &= m - 1) {
         lane_init(s + (addr[__builtin_ctz(m)] - base), bytes);
     }
     return true;
