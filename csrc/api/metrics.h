@@ -2,8 +2,8 @@
  *
  * metrics.h - what /metrics says: counters and histograms in Prometheus' text format. Names are
  * vLLM's ("vllm:time_to_first_token_seconds") where the meaning is the same, so that dashboards and
- * gateways work as they are; what only we have is "octavo:...". Loop's thread only; observing
- * allocates nothing. */
+ * gateways work as they are; what only we have is "octavo_...", about the process "process_...".
+ * Loop's thread only; observing allocates nothing, and what is rendered has a bounded size. */
 #ifndef OCT_API_METRICS_H
 #define OCT_API_METRICS_H
 
@@ -30,10 +30,14 @@ struct oct_metrics_request {
 };
 void oct_metrics_request(struct oct_metrics *m, const struct oct_metrics_request *r);
 
-/* One HTTP answer: its route's pattern ("/v1/chat/completions", or "other"), static. */
+/* One HTTP answer: its route's pattern ("/v1/chat/completions", or "other"), static. Of more than
+ * OCT_METRICS_ROUTES routes the later ones are counted as "other". us: from the request's first
+ * byte to the end of the answer. */
+enum { OCT_METRICS_ROUTES = 40 };
 void oct_metrics_http(struct oct_metrics *m, const char *route, int status, int64_t us);
 
-/* What stands beside the histograms. NULL pointers leave their lines out. */
+/* What stands beside the histograms. NULL pointers leave their lines out; without engine and info
+ * no vllm: line is written. */
 struct oct_metrics_view {
     const char *model_name; /* label model_name of every vllm: line; escaped here */
     const struct oct_engine_stats *engine;
@@ -47,7 +51,9 @@ struct oct_api_counts;
 OCT_CHECKED oct_status oct_metrics_render(const struct oct_metrics *m,
                                           const struct oct_metrics_view *view, struct oct_buf *out);
 
-/* The value under which a share q of the observations lie (0.5, 0.99), interpolated; -1: none. */
+/* The value under which a share q of the last minute's observations lie (0.5, 0.99), in seconds, to
+ * about a tenth of itself; -1: there were none. For people who look; /metrics has the histograms of
+ * all time. */
 enum oct_metrics_hist { OCT_METRICS_TTFT, OCT_METRICS_ITL, OCT_METRICS_E2E };
 double oct_metrics_quantile_s(const struct oct_metrics *m, enum oct_metrics_hist h, double q);
 
