@@ -54,6 +54,12 @@ void oct_api_prepare_engine(struct oct_api *a, struct oct_http *h, struct oct_en
 /* The engine is there: READY. From the loop's thread. Borrowed: closed by the caller, see
  * oct_api_stop. */
 void oct_api_set_engine(struct oct_api *a, oct_engine *e);
+/* From the loop's thread: how much of the weights is there, 0..1, for /ready; and once a second, so
+ * that /health knows since when nothing moves. */
+void oct_api_set_progress(struct oct_api *a, double part);
+void oct_api_tick(struct oct_api *a);
+/* Work exists and no step has finished for watchdog_us, as of the last tick. */
+bool oct_api_is_stuck(const struct oct_api *a);
 /* Opening failed: DEAD with this sentence. */
 void oct_api_set_failed(struct oct_api *a, oct_status st, const char *sentence);
 
