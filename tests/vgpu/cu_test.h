@@ -32,14 +32,16 @@
 extern CUresult cuProfilerStart(void);
 extern CUresult cuProfilerStop(void);
 
-static struct {
+// Weak: one for all files of a program.
+struct cu_calls {
     void *lib;
     VG_CU_MAP(VG_PTR)
     VG_PRIVATE_MAP(VG_PTR)
-} cu;
+};
+__attribute__((weak)) struct cu_calls cu;
 
 // A forked child must not speak to Criterion, which would wait for it: it prints and ends with 1.
-static bool cu_is_child;
+__attribute__((weak)) bool cu_is_child;
 
 #define CHECK(condition, ...) \
     do { \
