@@ -12,8 +12,10 @@
  *                                                   min_tokens)
  *   5. repetition:   l[t] = l[t] > 0 ? l[t]/p : l[t]*p   for each t of counts (p = repetition)
  *   6. frequency, presence:  l[t] -= frequency*n + presence*(n > 0), n = times t was generated
- *   7. temperature 0: token = argmax, lowest index among equals. Otherwise each token weighs
- *      w[t] = exp((l[t] - max l) / temperature), rounded to a multiple of 2^-34
+ *   7. given (then temperature is 0): token = given - 1, which only asks for the logprobs of a row
+ *      whose next token is known. Else temperature 0: token = argmax, lowest index among equals.
+ *      Otherwise each token weighs w[t] = exp((l[t] - max l) / temperature), rounded to a multiple
+ *      of 2^-34
  *   8. top_k: keep the k largest l (equals at the border: lowest index first); 0: all
  *   9. top_p: walk what is kept from the largest l down (equals: lowest index first) and keep until
  *      the sum of w reaches top_p times the weight of what 8 kept; at least one; 1: all
@@ -70,7 +72,7 @@ struct k_sample_row {
     float temperature, top_p, min_p;
     float repetition, frequency, presence;
     int32_t top_k;
-    int32_t pad_;
+    int32_t given; /* 0, or one more than a token below vocab */
 };
 K_STATIC_ASSERT(sizeof(struct k_sample_row) == 96, "same layout in C and CUDA");
 

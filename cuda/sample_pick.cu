@@ -429,7 +429,9 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         }
         border = settle(t, g);
     }
-    const int token = s_row.temperature == 0 ? t.d.best : draw(t, border);
+    const int token = s_row.given              ? s_row.given - 1
+                      : s_row.temperature == 0 ? t.d.best
+                                               : draw(t, border);
     if (s_row.n_top < 0) {
         if (tid == 0) {
             *out = {token, 0};

@@ -68,6 +68,8 @@ struct oct_arch {
     /* Loads one layer. */
     oct_status (*load_layer)(struct oct_model *m, const struct oct_source *s, int layer);
     oct_status (*forward)(const struct oct_model *m, const struct oct_step *step);
+    /* The end of the forward once more, for other out_rows of the same step. */
+    oct_status (*head)(const struct oct_model *m, const struct oct_step *step);
 };
 extern const struct oct_arch oct_arch_llama, oct_arch_qwen2, oct_arch_qwen3, oct_arch_mistral;
 

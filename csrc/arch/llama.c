@@ -8,4 +8,5 @@
 const struct oct_arch oct_arch_llama = {.id = OCT_ARCH_LLAMA,
                                         .name = "llama",
                                         .load_layer = oct_load_dense_layer,
-                                        .forward = oct_forward_dense};
+                                        .forward = oct_forward_dense,
+                                        .head = oct_block_head};

@@ -8,4 +8,5 @@
 const struct oct_arch oct_arch_mistral = {.id = OCT_ARCH_MISTRAL,
                                           .name = "mistral",
                                           .load_layer = oct_load_dense_layer,
-                                          .forward = oct_forward_dense};
+                                          .forward = oct_forward_dense,
+                                          .head = oct_block_head};

@@ -11,5 +11,8 @@ static oct_status load_layer(struct oct_model *m, const struct oct_source *s, in
     return oct_load_dense_layer(m, s, layer);
 }
 
-const struct oct_arch oct_arch_qwen2 = {
-    .id = OCT_ARCH_QWEN2, .name = "qwen2", .load_layer = load_layer, .forward = oct_forward_dense};
+const struct oct_arch oct_arch_qwen2 = {.id = OCT_ARCH_QWEN2,
+                                        .name = "qwen2",
+                                        .load_layer = load_layer,
+                                        .forward = oct_forward_dense,
+                                        .head = oct_block_head};

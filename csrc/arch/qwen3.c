@@ -14,5 +14,8 @@ static oct_status load_layer(struct oct_model *m, const struct oct_source *s, in
     return oct_load_vector(m, s, OCT_ROLE_K_NORM, layer, d, false, &w->k_norm);
 }
 
-const struct oct_arch oct_arch_qwen3 = {
-    .id = OCT_ARCH_QWEN3, .name = "qwen3", .load_layer = load_layer, .forward = oct_forward_dense};
+const struct oct_arch oct_arch_qwen3 = {.id = OCT_ARCH_QWEN3,
+                                        .name = "qwen3",
+                                        .load_layer = load_layer,
+                                        .forward = oct_forward_dense,
+                                        .head = oct_block_head};

@@ -286,8 +286,13 @@ static void sample_row(const struct oct_cpu *d, const struct k_sample_args *a, i
     if (bad || max == -INFINITY) {
         return;
     }
-    out->token = r->temperature == 0 ? OCT_SIMD_PICK(d->simd, oct_simd_sample_find)(l, vocab, max)
-                                     : draw(d, r, l, vocab, max, &k);
+    if (r->given) {
+        out->token = r->given - 1;
+    } else if (r->temperature == 0) {
+        out->token = OCT_SIMD_PICK(d->simd, oct_simd_sample_find)(l, vocab, max);
+    } else {
+        out->token = draw(d, r, l, vocab, max, &k);
+    }
     out->logprob = 0;
     if (r->n_top < 0) {
         return;

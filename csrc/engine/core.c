@@ -153,17 +153,23 @@ static oct_status read_token(struct oct_req *r, int32_t token, oct_finish *how)
     return *how == OCT_FINISH_NONE ? OCT_OK : oct_detok_finish(&r->detok, &r->text);
 }
 
+static void end_not_a_number(struct oct_core *c, struct oct_req *r, const struct oct_pick *p)
+{
+    end(c, r, OCT_FINISH_ERROR, OCT_E_NUMERIC,
+        "the model's output is not a number here; the weights may be damaged, or the token "
+        "mask forbids every token",
+        false);
+    oct_sched_done(c->sched, p, true, false);
+}
+
 static void take_token(struct oct_core *c, struct oct_req *r, const struct oct_pick *p,
                        const struct k_sample_out *o, const struct k_sample_top *top, int64_t now_us)
 {
     if (o->token == K_SAMPLE_NOT_A_NUMBER) {
-        end(c, r, OCT_FINISH_ERROR, OCT_E_NUMERIC,
-            "the model's output is not a number here; the weights may be damaged, or the token "
-            "mask forbids every token",
-            false);
-        oct_sched_done(c->sched, p, true, false);
+        end_not_a_number(c, r, p);
         return;
     }
+    r->seq.wants_rows = false; /* it has had its prompt's */
     OCT_ASSERT(r->seq.n_tokens < r->cap_tokens);
     oct_finish how = OCT_FINISH_NONE;
     oct_buf_clear(&r->text);
@@ -189,6 +195,19 @@ static void take_token(struct oct_core *c, struct oct_req *r, const struct oct_p
     oct_req_event(r, o->token, o->logprob, s->top, n_top, now_us, &s->event);
 }
 
+/* The n prompt rows of an entry from `first` on; false if one of them is not a number. */
+static bool take_prompt(struct oct_req *r, int32_t first, int32_t n, const struct k_sample_out *o,
+                        const struct k_sample_top *top)
+{
+    for (int32_t i = 0; i < n; i++) {
+        if (o[i].token == K_SAMPLE_NOT_A_NUMBER) {
+            return false;
+        }
+        oct_req_take_prompt_row(r, first + i, &o[i], top + (int64_t)i * K_SAMPLE_MAX_TOP);
+    }
+    return true;
+}
+
 /* What came of every entry of the step. */
 static void take_step(struct oct_core *c, const struct oct_batch *b, int64_t now_us)
 {
@@ -196,8 +215,11 @@ static void take_step(struct oct_core *c, const struct oct_batch *b, int64_t now
     for (int32_t i = 0; i < c->n_now; i++) {
         const struct oct_pick *p = &c->now[i];
         struct oct_req *r = p->seq->owner;
-        const int32_t out = n_sampled;
-        n_sampled += p->samples;
+        const struct k_sample_out *out = &b->out[n_sampled];
+        const struct k_sample_top *top = &b->top[(int64_t)n_sampled * K_SAMPLE_MAX_TOP];
+        int32_t first = 0;
+        const int32_t n_prompt_rows = oct_req_prompt_rows(r, p, &first);
+        n_sampled += n_prompt_rows + p->samples;
         if (oct_pick_is_void(p)) { /* preempted since: the same token comes again */
             oct_sched_done(c->sched, p, true, true);
         } else if (r->cancelled || r->no_memory) {
@@ -207,8 +229,11 @@ static void take_step(struct oct_core *c, const struct oct_batch *b, int64_t now
                 end(c, r, OCT_FINISH_ERROR, OCT_E_MEM, "no memory for more tokens", true);
             }
             oct_sched_done(c->sched, p, true, true);
+        } else if (!take_prompt(r, first, n_prompt_rows, out, top)) {
+            end_not_a_number(c, r, p);
         } else if (p->samples) {
-            take_token(c, r, p, &b->out[out], &b->top[(int64_t)out * K_SAMPLE_MAX_TOP], now_us);
+            take_token(c, r, p, out + n_prompt_rows,
+                       top + (int64_t)n_prompt_rows * K_SAMPLE_MAX_TOP, now_us);
         } else {
             oct_sched_done(c->sched, p, true, true);
         }
@@ -235,6 +260,14 @@ static void drop(struct oct_core *c, struct oct_req *cancelled, int64_t now_us)
 
 /* ---- the next step ---- */
 
+/* Adds an entry's row to those for the sampler: row `at` of its rows. */
+static void add_sampled(struct oct_batch *b, const struct k_sample_row *row, int32_t at)
+{
+    b->wants_top = b->wants_top || row->n_top > 0;
+    b->rows[b->n_sample] = *row;
+    b->out_rows[b->n_sample++] = b->n_rows + at;
+}
+
 /* Adds an entry's rows to the batch; false if the request's token mask ended it: nothing is added.
  */
 static bool add(struct oct_core *c, struct oct_batch *b, const struct oct_pick *p, int64_t now_us)
@@ -242,14 +275,21 @@ static bool add(struct oct_core *c, struct oct_batch *b, const struct oct_pick *
     struct oct_req *r = p->seq->owner;
     const struct oct_seq *q = p->seq;
     OCT_ASSERT(p->n_rows >= 1 && p->first + p->n_rows <= q->n_tokens);
+    struct k_sample_row last;
+    int32_t first = 0;
     if (p->samples) {
         OCT_ASSERT(p->first + p->n_rows == q->n_tokens);
-        struct k_sample_row *row = &b->rows[b->n_sample];
-        if (!oct_sampler_row(&r->sampler, r->tokens + r->n_prompt, oct_req_n_output(r), row)) {
+        if (!oct_sampler_row(&r->sampler, r->tokens + r->n_prompt, oct_req_n_output(r), &last)) {
             return false;
         }
-        b->wants_top = b->wants_top || row->n_top > 0;
-        b->out_rows[b->n_sample++] = b->n_rows + p->n_rows - 1;
+    }
+    const int32_t n_prompt_rows = oct_req_prompt_rows(r, p, &first);
+    for (int32_t i = first; i < first + n_prompt_rows; i++) {
+        const struct k_sample_row row = oct_req_prompt_row(r, i);
+        add_sampled(b, &row, i - p->first);
+    }
+    if (p->samples) {
+        add_sampled(b, &last, p->n_rows - 1);
     }
     for (int32_t g = 0; g < b->n_groups; g++) {
         memcpy(b->page_table + g * b->group_stride + b->n_seqs * b->table_stride,

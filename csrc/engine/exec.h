@@ -36,7 +36,7 @@ struct oct_exec {
     struct oct_batch batch; /* what the engine fills stands inside block where the device can be
                                written to, else in `host` */
     bool launched;          /* a step is to be waited for */
-    int32_t max_num_seqs;
+    int32_t max_num_seqs;   /* rows that there is room for the logits of */
 
     /* A device with memory of its own; all NULL or 0 on the CPU. */
     char *host;           /* pinned: the first input_bytes of block, then the page tables */
@@ -86,8 +86,8 @@ OCT_CHECKED oct_status oct_exec_sampler_open(struct oct_exec *x, const struct oc
 void oct_exec_sampler_close(struct oct_exec *x);
 /* Runs the step that the batch describes; its results are in the batch. */
 OCT_CHECKED oct_status oct_exec_step(struct oct_exec *x);
-/* Samples every complete request, logits being on the way; returns when the results are there.
- * Overwrites the logits. */
-OCT_CHECKED oct_status oct_exec_sample(struct oct_exec *x);
+/* Samples rows [first, end) of the batch, at most max_num_seqs, whose logits are on the way;
+ * returns when the results are there. Overwrites the logits. */
+OCT_CHECKED oct_status oct_exec_sample(struct oct_exec *x, int32_t first, int32_t end);
 
 #endif

@@ -87,8 +87,8 @@ static bool pack_list(const struct oct_exec_sampler *s, uint64_t *at, k_ptr *lis
     return true;
 }
 
-/* Packs rows from `first` on; returns how many, *bytes of lists. */
-static int32_t pack(const struct oct_exec *x, int32_t first, uint64_t *bytes)
+/* Packs rows [first, end), as many as there is room for; returns how many, *bytes of lists. */
+static int32_t pack(const struct oct_exec *x, int32_t first, int32_t end_row, uint64_t *bytes)
 {
     const struct oct_exec_sampler *s = &x->sampler;
     const struct oct_batch *b = &x->batch;
@@ -96,7 +96,7 @@ static int32_t pack(const struct oct_exec *x, int32_t first, uint64_t *bytes)
     const uint64_t mask_bytes = ((uint64_t)x->config.n_vocab + 31) / 32 * 4;
     uint64_t at = 0;
     int32_t n = 0;
-    for (; first + n < b->n_sample; n++) {
+    for (; first + n < end_row; n++) {
         struct k_sample_row r = b->rows[first + n];
         uint64_t end = at;
         if (!pack_list(s, &end, &r.counts, (uint64_t)r.n_counts * sizeof(struct k_sample_count)) ||
@@ -115,11 +115,12 @@ static int32_t pack(const struct oct_exec *x, int32_t first, uint64_t *bytes)
 
 /* ---- sampling ---- */
 
-static struct k_sample_args arguments(const struct oct_exec *x, int32_t first, int32_t n)
+/* n rows, the first of whose logits are the `at`th. */
+static struct k_sample_args arguments(const struct oct_exec *x, int32_t at, int32_t n)
 {
     const int64_t stride = x->model->cfg.vocab_size;
     return (struct k_sample_args){
-        .logits = x->step.logits + (k_ptr)(first * stride) * sizeof(float),
+        .logits = x->step.logits + (k_ptr)(at * stride) * sizeof(float),
         .logits_stride = stride,
         .n_rows = n,
         .vocab = x->config.n_vocab,
@@ -127,28 +128,29 @@ static struct k_sample_args arguments(const struct oct_exec *x, int32_t first, i
     };
 }
 
-static oct_status sample_here(struct oct_exec *x)
+static oct_status sample_here(struct oct_exec *x, int32_t first, int32_t end)
 {
     const struct oct_batch *b = &x->batch;
-    struct k_sample_args args = arguments(x, 0, b->n_sample);
-    args.out = (k_ptr)(uintptr_t)b->out;
-    args.top = b->wants_top ? (k_ptr)(uintptr_t)b->top : 0;
-    args.rows = (k_ptr)(uintptr_t)b->rows;
+    struct k_sample_args args = arguments(x, 0, end - first);
+    args.out = (k_ptr)(uintptr_t)(b->out + first);
+    args.top = b->wants_top ? (k_ptr)(uintptr_t)(b->top + (int64_t)first * K_SAMPLE_MAX_TOP) : 0;
+    args.rows = (k_ptr)(uintptr_t)(b->rows + first);
     OCT_TRY(oct_dev_sample(x->model->dev, &args));
     return oct_dev_sync(x->model->dev);
 }
 
-/* Rows from `first` on; *n of them. */
-static oct_status sample_some(struct oct_exec *x, int32_t first, int32_t *n)
+/* Rows from `first` on, whose logits are the `at`th and those behind it; *n of them. */
+static oct_status sample_some(struct oct_exec *x, int32_t first, int32_t end, int32_t at,
+                              int32_t *n)
 {
     struct oct_device *dev = x->model->dev;
     const struct oct_exec_sampler *s = &x->sampler;
     const struct oct_batch *b = &x->batch;
     uint64_t list_bytes;
-    *n = pack(x, first, &list_bytes);
+    *n = pack(x, first, end, &list_bytes);
     const size_t count = (size_t)*n, top_bytes = count * K_SAMPLE_MAX_TOP * sizeof *b->top;
     const size_t row_bytes = count * sizeof(struct k_sample_row);
-    struct k_sample_args args = arguments(x, first, *n);
+    struct k_sample_args args = arguments(x, at, *n);
     args.rows = s->device;
     args.out = s->device + s->out;
     args.top = b->wants_top ? s->device + s->top : 0;
@@ -165,16 +167,16 @@ static oct_status sample_some(struct oct_exec *x, int32_t first, int32_t *n)
     return OCT_OK;
 }
 
-oct_status oct_exec_sample(struct oct_exec *x)
+oct_status oct_exec_sample(struct oct_exec *x, int32_t first, int32_t end)
 {
-    if (x->batch.n_sample == 0) {
+    if (first >= end) {
         return x->model->dev->host_memory ? OCT_OK : oct_dev_sync(x->model->dev);
     }
     if (x->model->dev->host_memory) {
-        return sample_here(x);
+        return sample_here(x, first, end);
     }
-    for (int32_t first = 0, n; first < x->batch.n_sample; first += n) {
-        OCT_TRY(sample_some(x, first, &n));
+    for (int32_t row = first, n; row < end; row += n) {
+        OCT_TRY(sample_some(x, row, end, row - first, &n));
     }
     return OCT_OK;
 }

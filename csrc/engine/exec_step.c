@@ -49,7 +49,7 @@ static uint64_t lay_out(const struct oct_model_config *c, const struct oct_plan 
     s->positions = carve(&l, rows * 4);
     s->row_seq = carve(&l, rows * 4);
     s->seqs = carve(&l, (uint64_t)p->max_num_seqs * sizeof(struct k_seq));
-    s->out_rows = carve(&l, out * 4);
+    s->out_rows = carve(&l, rows * 4);
     *input_bytes = l.bytes;
     s->page_table = carve(&l, (uint64_t)n_groups * (uint64_t)s->group_stride * 4);
     s->x = carve(&l, rows * dim * width);
@@ -90,7 +90,7 @@ oct_status oct_exec_allocate(struct oct_exec *x, const struct oct_plan *plan)
         OCT_TRY(oct_dev_host_alloc(m->dev, inputs, &pinned));
         host = x->host = pinned;
     }
-    const size_t n = (size_t)plan->max_num_seqs;
+    const size_t n = (size_t)plan->max_num_batched_tokens;
     struct oct_batch *b = &x->batch;
     x->max_num_seqs = plan->max_num_seqs;
     *b = (struct oct_batch){
@@ -137,7 +137,7 @@ static void describe_seqs(struct oct_exec *x)
     const struct oct_batch *b = &x->batch;
     struct oct_step *s = &x->step;
     s->rows = b->n_rows;
-    s->n_out = b->n_out;
+    s->n_out = b->n_out < x->max_num_seqs ? b->n_out : x->max_num_seqs;
     s->n_seqs = b->n_seqs;
     s->max_rows = s->max_keys = 0;
     for (int32_t i = 0; i < b->n_rows; i++) {
@@ -232,7 +232,8 @@ static oct_status forward_there(struct oct_exec *x)
     return again ? forward(x) : OCT_OK;
 }
 
-static oct_status show_logits(struct oct_exec *x)
+/* The n wanted rows from `first` on, whose logits are there. */
+static oct_status show_logits(struct oct_exec *x, int32_t first, int32_t n_rows)
 {
     struct oct_device *dev = x->model->dev;
     const struct oct_batch *b = &x->batch;
@@ -245,41 +246,61 @@ static oct_status show_logits(struct oct_exec *x)
             OCT_TRY(oct_dev_host_alloc(dev, (size_t)x->max_num_seqs * row_bytes, &p));
             x->logits = p;
         }
-        OCT_TRY(oct_dev_get(dev, x->logits, x->step.logits, (size_t)b->n_out * row_bytes));
+        OCT_TRY(oct_dev_get(dev, x->logits, x->step.logits, (size_t)n_rows * row_bytes));
         OCT_TRY(oct_dev_sync(dev));
         logits = x->logits;
     }
-    for (int32_t i = 0; i < b->n_out; i++) {
-        const int32_t at = b->out_rows[i];
+    for (int32_t i = 0; i < n_rows; i++) {
+        const int32_t at = b->out_rows[first + i];
         x->on_logits(x->on_logits_user, x->step_ids[b->row_seq[at]], b->positions[at],
                      logits + (int64_t)i * n, n);
     }
     return OCT_OK;
 }
 
+/* The logits of n wanted rows from `first` on: those of the first max_num_seqs come with the
+ * forward pass, the others here, in the place of those before. */
+static oct_status next_logits(struct oct_exec *x, int32_t first, int32_t n)
+{
+    struct oct_step s = x->step;
+    s.out_rows += (k_ptr)first * sizeof(int32_t);
+    s.n_out = n;
+    return x->model->arch->head(x->model, &s);
+}
+
 oct_status oct_exec_step(struct oct_exec *x)
 {
     struct oct_device *dev = x->model->dev;
     struct oct_batch *b = &x->batch;
-    const int64_t begin_us = oct_clock_us();
+    int64_t begin_us = oct_clock_us();
+    int32_t first = 0;
+    b->forward_us = b->sample_us = 0;
     describe_seqs(x);
     if (dev->host_memory) {
         OCT_TRY(forward(x));
     } else {
         OCT_TRY(forward_there(x));
     }
-    /* Where the sampler's time is worth knowing: it is nothing beside a forward pass on the CPU; on
-     * another device it goes on without a wait in between. */
-    if (dev->host_memory || x->on_logits) {
-        OCT_TRY(oct_dev_sync(dev));
-    }
-    const int64_t forward_us = oct_clock_us();
-    if (x->on_logits) {
-        OCT_TRY(show_logits(x));
-    }
-    OCT_TRY(oct_exec_sample(x));
-    const int64_t end_us = oct_clock_us();
-    b->forward_us = (dev->host_memory ? forward_us : end_us) - begin_us;
-    b->sample_us = dev->host_memory ? end_us - forward_us : 0;
+    do {
+        const int32_t left = b->n_out - first, n = left < x->max_num_seqs ? left : x->max_num_seqs;
+        if (first > 0) {
+            OCT_TRY(next_logits(x, first, n));
+        }
+        /* Where the sampler's time is worth knowing: it is nothing beside a forward pass on the
+         * CPU; on another device it goes on without a wait in between. */
+        if (dev->host_memory || x->on_logits) {
+            OCT_TRY(oct_dev_sync(dev));
+        }
+        const int64_t forward_us = oct_clock_us();
+        if (x->on_logits) {
+            OCT_TRY(show_logits(x, first, n));
+        }
+        OCT_TRY(oct_exec_sample(x, first, first + n < b->n_sample ? first + n : b->n_sample));
+        const int64_t end_us = oct_clock_us();
+        b->forward_us += (dev->host_memory ? forward_us : end_us) - begin_us;
+        b->sample_us += dev->host_memory ? end_us - forward_us : 0;
+        begin_us = end_us;
+        first += n;
+    } while (first < b->n_out);
     return OCT_OK;
 }

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "engine/sized.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,6 +85,29 @@ static oct_status check(const struct oct_request *q, const struct oct_req_contex
     return OCT_OK;
 }
 
+/* n_top: alternatives of each token; -1: nothing is asked for. */
+static oct_status make_prompt_logprobs(struct oct_req *r, int32_t n_top)
+{
+    if (n_top < 0) {
+        return OCT_OK;
+    }
+    const size_t n = (size_t)r->n_prompt;
+    r->n_prompt_top = n_top < r->n_vocab ? n_top : r->n_vocab;
+    const size_t tops = n * (size_t)r->n_prompt_top; /* < 2^31 * 20 */
+    r->prompt_logprobs = oct_calloc(n, sizeof *r->prompt_logprobs);
+    r->prompt_top = tops ? oct_calloc(tops, sizeof *r->prompt_top) : NULL;
+    if (!r->prompt_logprobs || (tops && !r->prompt_top)) {
+        return oct_no_memory("the prompt's logprobs", (n + tops) * sizeof *r->prompt_top);
+    }
+    for (size_t i = 0; i < n; i++) {
+        r->prompt_logprobs[i].token = r->tokens[i];
+    }
+    for (int32_t i = 0; i < r->n_prompt_top; i++) {
+        r->prompt_top[i] = (struct oct_token_logprob){-1, -INFINITY};
+    }
+    return OCT_OK;
+}
+
 /* Everything that is allocated; r is zeroed. */
 static oct_status fill(struct oct_req *r, const struct oct_request *q,
                        const struct oct_req_context *c, const int32_t *prompt, int32_t n_prompt)
@@ -108,6 +132,8 @@ static oct_status fill(struct oct_req *r, const struct oct_request *q,
     OCT_TRY(oct_buf_reserve(&r->detok.held, TEXT_BYTES));
     OCT_TRY(oct_buf_reserve(&r->detok.scratch, SCRATCH_BYTES));
     r->n_prompt = n_prompt;
+    r->n_vocab = c->n_vocab;
+    OCT_TRY(make_prompt_logprobs(r, sampling.n_prompt_logprobs));
     r->seq = (struct oct_seq){
         .priority = q->priority,
         .deadline_us = q->timeout_us ? r->submit_us + q->timeout_us : 0,
@@ -115,6 +141,7 @@ static oct_status fill(struct oct_req *r, const struct oct_request *q,
         .n_tokens = n_prompt,
         .max_tokens = total,
         .use_prefix = true,
+        .wants_rows = r->prompt_logprobs != NULL,
         .owner = r,
     };
     return oct_seq_init(c->sched, &r->seq, q->cache_salt, q->cache_salt_len);
@@ -161,8 +188,44 @@ void oct_req_destroy(struct oct_req *r)
     oct_detok_deinit(&r->detok);
     oct_buf_free(&r->text);
     oct_sampler_deinit(&r->sampler);
+    oct_free(r->prompt_logprobs);
+    oct_free(r->prompt_top);
     oct_free(r->tokens);
     oct_free(r);
+}
+
+int32_t oct_req_prompt_rows(const struct oct_req *r, const struct oct_pick *p, int32_t *first)
+{
+    if (!r->seq.wants_rows) {
+        return 0;
+    }
+    const int32_t end = p->first + p->n_rows, last = r->n_prompt - 1; /* gives the first output */
+    *first = p->first > r->seq.n_rows_taken ? p->first : r->seq.n_rows_taken;
+    const int32_t n = (end < last ? end : last) - *first;
+    return n > 0 ? n : 0;
+}
+
+struct k_sample_row oct_req_prompt_row(const struct oct_req *r, int32_t row)
+{
+    const int32_t token = r->tokens[row + 1];
+    /* The embedding's padding rows may stand in a prompt; the sampler knows no such token. */
+    return (struct k_sample_row){.given = token < r->n_vocab ? token + 1 : 1,
+                                 .n_top = r->n_prompt_top,
+                                 .top_p = 1,
+                                 .repetition = 1};
+}
+
+void oct_req_take_prompt_row(struct oct_req *r, int32_t row, const struct k_sample_out *o,
+                             const struct k_sample_top *top)
+{
+    struct oct_token_logprob *own = &r->prompt_logprobs[row + 1];
+    OCT_ASSERT(row == r->seq.n_rows_taken);
+    own->logprob = own->token < r->n_vocab ? o->logprob : -INFINITY;
+    for (int32_t i = 0; i < r->n_prompt_top; i++) {
+        r->prompt_top[(int64_t)(row + 1) * r->n_prompt_top + i] =
+            (struct oct_token_logprob){top[i].token, top[i].logprob};
+    }
+    r->seq.n_rows_taken = row + 1;
 }
 
 oct_status oct_req_grow(struct oct_req *r)
@@ -204,4 +267,9 @@ void oct_req_event(const struct oct_req *r, int32_t token, float logprob,
         .n_prompt_top = -1,
         .start_us = r->start_us,
     };
+    if (r->prompt_logprobs && token >= 0 && oct_req_n_output(r) == 1) {
+        out->n_prompt_top = r->n_prompt_top;
+        out->prompt_logprobs = r->prompt_logprobs;
+        out->prompt_top = r->prompt_top;
+    }
 }

@@ -29,6 +29,11 @@ struct oct_req {
     int32_t n_prompt;   /* the rest of seq.n_tokens is output */
     int32_t cap_tokens; /* grows up to seq.max_tokens: oct_req_grow */
     struct oct_sampler sampler;
+    /* Logprobs of the prompt's tokens, the first seq.n_rows_taken + 1 of them; NULL: not asked for.
+     * Owned, [n_prompt] and [n_prompt, n_prompt_top]. */
+    struct oct_token_logprob *prompt_logprobs, *prompt_top;
+    int32_t n_prompt_top;
+    int32_t n_vocab; /* ids that may be chosen */
     struct oct_detok detok;
     struct oct_buf text;   /* of the event being sent */
     oct_event_fn on_event; /* NULL: the engine's on_events */
@@ -60,6 +65,14 @@ static inline int32_t oct_req_n_output(const struct oct_req *r)
 OCT_CHECKED oct_status oct_req_create(const struct oct_request *q, const struct oct_req_context *c,
                                       struct oct_req **out);
 void oct_req_destroy(struct oct_req *r); /* NULL is fine */
+
+/* Of the rows of a pick those whose logprobs are wanted: *first and how many from there on. Row i
+ * is asked for prompt token i + 1. */
+int32_t oct_req_prompt_rows(const struct oct_req *r, const struct oct_pick *p, int32_t *first);
+struct k_sample_row oct_req_prompt_row(const struct oct_req *r, int32_t row);
+/* Row `row`, the first one that is not taken, gave this: top's [r->n_prompt_top]. */
+void oct_req_take_prompt_row(struct oct_req *r, int32_t row, const struct k_sample_out *o,
+                             const struct k_sample_top *top);
 
 /* Room for twice the tokens. The scheduler must not be inside a call. */
 OCT_CHECKED oct_status oct_req_grow(struct oct_req *r);

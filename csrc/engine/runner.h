@@ -11,13 +11,14 @@
 /* One step's arrays. The runner owns them, sized for the largest step; the engine fills them
  * between wait and launch. */
 struct oct_batch {
-    int32_t n_rows, n_seqs, n_out, n_sample; /* n_out >= n_sample: sampled rows come first */
+    int32_t n_rows, n_seqs;
+    int32_t n_out, n_sample; /* n_out >= n_sample: rows for the sampler come first */
     int32_t n_groups;
     int64_t table_stride;               /* entries per sequence and group */
     int32_t *ids, *positions, *row_seq; /* [n_rows] */
     int32_t *page_table;  /* [n_groups, max_num_seqs, table_stride]; -1: not needed, never read */
     int64_t group_stride; /* entries between groups */
-    int32_t *out_rows;    /* [n_out] */
+    int32_t *out_rows;    /* [n_out], up to n_rows: rows whose logits are wanted */
     struct k_seq *seqs;   /* [n_seqs], the runner's own: it finds out which rows are whose */
     struct k_sample_row *rows; /* [n_sample] */
     struct k_sample_out *out;  /* [n_sample], results */

@@ -101,6 +101,7 @@ oct_status oct_seq_init(const struct oct_sched *s, struct oct_seq *q, const void
         .n_tokens = q->n_tokens,
         .max_tokens = q->max_tokens,
         .use_prefix = q->use_prefix,
+        .wants_rows = q->wants_rows,
         .owner = q->owner,
         .state = OCT_SEQ_NEW,
         .max_blocks = blocks,

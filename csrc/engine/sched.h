@@ -61,6 +61,10 @@ struct oct_seq {
     int32_t n_tokens;      /* known so far; at first 1..max_tokens - 1 */
     int32_t max_tokens;    /* prompt and longest output together; the last one is never computed */
     bool use_prefix;       /* may hit and feed the prefix cache */
+    bool wants_rows;       /* what the rows give is wanted, not their keys and values alone: of the
+                              prefix cache only the first n_rows_taken tokens may be had. Both may
+                              change at any time */
+    int32_t n_rows_taken;  /* leading rows whose results the caller has */
 
     /* the scheduler's */
     enum oct_seq_state state;

@@ -113,7 +113,9 @@ static int32_t match(struct oct_sched *s, struct oct_seq *q)
         return 0;
     }
     /* At least one row must run: the last token's, which gives the next one. */
-    const int32_t most = (q->n_tokens - 1) / K_PAGE_TOKENS;
+    const int32_t known = q->n_tokens - 1;
+    const int32_t may = q->wants_rows && q->n_rows_taken < known ? q->n_rows_taken : known;
+    const int32_t most = may / K_PAGE_TOKENS;
     oct_seq_hash(s, q, most);
     const int32_t hit =
         oct_prefix_match(s->prefix, q->hashes, q->tokens, most, q->pages, q->max_blocks);

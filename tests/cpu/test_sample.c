@@ -143,8 +143,9 @@ static struct twin twin_sample(const struct k_sample_row *r, const float *raw, i
         if (!not_a_number(l, vocab)) {
             rank(l, vocab, by);
             if (by[0].l != -INFINITY) {
-                w.token =
-                    r->temperature == 0 ? by[0].token : twin_draw(r, by, vocab, w.p, &w.margin);
+                w.token = r->given              ? r->given - 1
+                          : r->temperature == 0 ? by[0].token
+                                                : twin_draw(r, by, vocab, w.p, &w.margin);
             }
         }
     }
@@ -227,6 +228,7 @@ static struct scene make_scene(uint64_t seed)
     r->top_p = ONE_OF(&rng, 1, 1, 0.9999f, 0.95f, 0.5f, 0.01f, 1e-12f);
     r->top_k = (int32_t)ONE_OF(&rng, 0, 0, 1, 2, 40, 64, 65, 300, 5000, 100000);
     r->min_p = ONE_OF(&rng, 0, 0, 0.02f, 0.5f, 1);
+    r->given = r->temperature == 0 && rng_below(&rng, 2) ? 1 + rng_below(&rng, v) : 0;
     r->repetition = r->frequency = r->presence = 1;
     if (rng_below(&rng, 2)) { /* distinct tokens, as the contract has it */
         const int32_t stride = v / 8 + 1, from = rng_below(&rng, stride);

@@ -158,6 +158,7 @@ static struct batch *make_batch(uint64_t seed, int32_t n_rows, int32_t vocab, in
         r->top_p = ONE_OF(&rng, 1, 1, 0.9999f, 0.95f, 0.5f, 0.01f, 1e-12f);
         r->top_k = (int32_t)ONE_OF(&rng, 0, 0, 1, 2, 40, 64, 65, 300, 5000, 100000);
         r->min_p = ONE_OF(&rng, 0, 0, 1e-5f, 0.02f, 0.5f, 1);
+        r->given = r->temperature == 0 && rng_below(&rng, 2) ? 1 + rng_below(&rng, vocab) : 0;
         r->repetition = r->frequency = r->presence = 1;
         make_lists(&rng, b, i);
         const struct k_sample_row lists = b->device_rows[i];

@@ -271,6 +271,9 @@ static bool let_in(struct twin *t, int32_t req)
     }
     r->pinned = r->preempted >= 4;
     int32_t n = caches(t, r) ? (r->n_tokens - 1) / K : 0;
+    while (r->wants_rows && n * K > r->taken) {
+        n--;
+    }
     while (!hits(t, r, n)) {
         n--;
     }

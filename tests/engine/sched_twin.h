@@ -22,7 +22,8 @@ struct twin_req {
     int32_t priority, n_tokens, max_tokens, salt;
     int64_t deadline;
     const int32_t *tokens; /* the test's */
-    bool use_prefix;
+    bool use_prefix, wants_rows;
+    int32_t taken; /* rows whose results the caller has */
     enum oct_seq_state state;
     int32_t computed, flight, samples, blocks, offered, target, preempted, hit, wait;
     uint32_t generation;

@@ -58,6 +58,8 @@ Test(api, every_token_is_right_with_few_pages_windows_chunks_and_shared_prompts,
         for (int i = 0; i < N; i++) {
             const int32_t n = 1 + i * 37 % 300, out = 1 + i * 53 % 200;
             story_prompt(&s[i], (uint64_t)i, n, i % 3 ? 200 : 0, out);
+            s[i].wants_prompt = i % 4 == 0;
+            s[i].n_prompt_top = i % 3;
             must_submit(f.e, &s[i]);
         }
         cr_assert_eq(oct_engine_drain(f.e, -1), OCT_OK, "%s", oct_last_error());

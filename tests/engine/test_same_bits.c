@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The promise that a request's bits do not depend on what runs beside it: logits of every position
- * and sampled tokens are compared byte for byte. No tolerance anywhere. */
+ * The promise that a request's bits do not depend on what runs beside it: logits of every position,
+ * sampled tokens and the prompt's logprobs are compared byte for byte. No tolerance anywhere. */
 #include "support/device.h"
 #include "support/run.h"
 
@@ -64,6 +64,7 @@ static struct oct_sampling sampling_of(int i)
     s.max_tokens = MAX_OUTPUT;
     s.ignore_eos = true;
     s.n_logprobs = 3;
+    s.n_prompt_logprobs = 2;
     return s;
 }
 
@@ -112,6 +113,14 @@ static void compare(const struct logits *a, const struct logits *b, unsigned mas
             cr_assert_eq(memcmp(&x[i].logprobs[k], &y[i].logprobs[k], sizeof(float)), 0,
                          "%s: request %d logprob %d: %.9g and %.9g", what, i, k,
                          (double)x[i].logprobs[k], (double)y[i].logprobs[k]);
+        }
+        for (int k = 0; k < (int)prompt_len[i]; k++) {
+            cr_assert_eq(memcmp(&x[i].prompt[k], &y[i].prompt[k], sizeof x[i].prompt[k]), 0,
+                         "%s: request %d prompt token %d: %.9g and %.9g", what, i, k,
+                         (double)x[i].prompt[k].logprob, (double)y[i].prompt[k].logprob);
+            cr_assert_eq(
+                memcmp(x[i].prompt_top[k], y[i].prompt_top[k], 2 * sizeof x[i].prompt_top[k][0]), 0,
+                "%s: request %d alternatives of prompt token %d", what, i, k);
         }
         if (!a || !b) {
             continue;

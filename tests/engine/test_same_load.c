@@ -2,7 +2,8 @@
  *
  * The same promise as test_same_bits.c under load: many requests that come at random times, share
  * the beginnings of their prompts, are computed in chunks, find pages in the prefix cache, and are
- * preempted. Each one's tokens, logprobs and alternatives are those it has alone, byte for byte. */
+ * preempted. Each one's tokens, logprobs and alternatives, the prompt's too, are those it has
+ * alone, byte for byte. */
 #include "support/device.h"
 #include "support/run.h"
 
@@ -50,6 +51,7 @@ static struct oct_sampling sampling_of(const struct load *l, int i)
     s.max_tokens = 1 + (int32_t)draw(2, (uint64_t)i, (uint32_t)l->max_output);
     s.ignore_eos = true;
     s.n_logprobs = 3;
+    s.n_prompt_logprobs = i % 5 ? -1 : i % 3; /* some with none, one or two alternatives */
     return s;
 }
 
@@ -114,6 +116,16 @@ static void compare(const struct run_answer *x, const struct run_answer *y, cons
                      (double)y->logprobs[k], (double)x->logprobs[k]);
         cr_assert_eq(memcmp(x->top[k], y->top[k], 3 * sizeof x->top[k][0]), 0,
                      "%s: request %d alternatives of token %d", what, i, k);
+    }
+    const bool asked = i % 5 == 0;
+    cr_assert(x->n_prompts == asked && y->n_prompts == asked, "%s: request %d", what, i);
+    for (int k = 0; asked && k < y->n_prompt_tokens; k++) {
+        cr_assert_eq(memcmp(&x->prompt[k], &y->prompt[k], sizeof x->prompt[k]), 0,
+                     "%s: request %d prompt token %d: %.9g, alone %.9g", what, i, k,
+                     (double)y->prompt[k].logprob, (double)x->prompt[k].logprob);
+        cr_assert_eq(memcmp(x->prompt_top[k], y->prompt_top[k],
+                            (size_t)y->n_prompt_top * sizeof x->prompt_top[k][0]),
+                     0, "%s: request %d alternatives of prompt token %d", what, i, k);
     }
 }
 

@@ -209,6 +209,7 @@ static void add(void)
         .n_tokens = prompt,
         .max_tokens = max_tokens,
         .use_prefix = below(10) != 0,
+        .wants_rows = below(6) == 0,
     };
     (void)snprintf(w.what, sizeof w.what, "add %d (%d of %d tokens)", i, prompt, max_tokens);
     cr_assert_eq(oct_seq_init(w.s, &r->q, r->salt ? "other" : "", r->salt ? 5 : 0), OCT_OK);
@@ -220,6 +221,7 @@ static void add(void)
     tr->n_tokens = prompt;
     tr->max_tokens = max_tokens;
     tr->use_prefix = r->q.use_prefix;
+    tr->wants_rows = r->q.wants_rows;
     tr->salt = r->salt;
     const uint64_t allocs = oct_mem_stats().n_allocs;
     const oct_status st = oct_sched_add(w.s, &r->q);
@@ -368,6 +370,22 @@ static void execute(struct flight *f)
     }
 }
 
+/* The caller has what the rows gave, of a request that wants it until it has had a token. */
+static void take_rows(const struct entry *e, bool is_void)
+{
+    struct oct_seq *q = e->p.seq;
+    const int32_t end_row = e->p.first + e->p.n_rows;
+    if (is_void || !e->launched || !q->wants_rows) {
+        return;
+    }
+    cr_assert(e->p.first <= q->n_rows_taken, "seed %" PRIu64 ": rows %d..%d were left out", w.seed,
+              q->n_rows_taken, e->p.first - 1);
+    q->n_rows_taken = end_row > q->n_rows_taken ? end_row : q->n_rows_taken;
+    q->wants_rows = !e->p.samples;
+    w.t.req[e->t.req].taken = q->n_rows_taken;
+    w.t.req[e->t.req].wants_rows = q->wants_rows;
+}
+
 static void finish(struct flight *f)
 {
     for (int32_t k = 0; k < f->n; k++) {
@@ -390,6 +408,7 @@ static void finish(struct flight *f)
         if (over && first) {
             end(e->t.req, true);
         }
+        take_rows(e, is_void);
         const uint64_t allocs = oct_mem_stats().n_allocs;
         oct_sched_done(w.s, &e->p, e->launched, keep);
         SAME(oct_mem_stats().n_allocs, allocs, "allocations of done");

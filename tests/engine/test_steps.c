@@ -37,11 +37,16 @@ struct counts {
     uint64_t locks[2], allocs[2], frees[2];
 };
 
+static _Atomic bool all_submitted;
+
 static void on_step(void *user, const struct oct_event *const *events, size_t n)
 {
     struct counts *c = user;
     (void)events;
     (void)n;
+    while (!all_submitted) { /* a submission allocates, on its caller's thread */
+        (void)usleep(100);
+    }
     c->n_calls++;
     if (c->n_calls == FIRST || c->n_calls == LAST) {
         const int i = c->n_calls == LAST;
@@ -57,6 +62,7 @@ static void submit(oct_engine *e, int n_requests)
 {
     static const char *const stops[] = {"never to be seen", "nor this"};
     static const int32_t stop_ids[] = {FAKE_STOP_TOKEN}; /* never made */
+    all_submitted = false;
     for (int i = 0; i < n_requests; i++) {
         static struct story s;
         struct oct_sampling sampling;
@@ -76,6 +82,7 @@ static void submit(oct_engine *e, int n_requests)
         uint64_t id;
         cr_assert_eq(oct_engine_submit(e, &q, &id), OCT_OK, "%s", oct_last_error());
     }
+    all_submitted = true;
 }
 
 static void check(const struct counts *c, double *locks_per_step)

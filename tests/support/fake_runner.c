@@ -134,8 +134,9 @@ static void sample_row(struct fake_runner *f, int32_t k)
         }
     }
     const int32_t token = token_of(h);
-    b->out[k].token = is_nan(f, seq, position) ? K_SAMPLE_NOT_A_NUMBER : token;
-    b->out[k].logprob = fake_logprob(token);
+    const int32_t chosen = b->rows[k].given ? b->rows[k].given - 1 : token;
+    b->out[k].token = is_nan(f, seq, position) ? K_SAMPLE_NOT_A_NUMBER : chosen;
+    b->out[k].logprob = fake_logprob(chosen);
     for (int32_t i = 0; i < b->rows[k].n_top; i++) {
         b->top[(int64_t)k * K_SAMPLE_MAX_TOP + i] =
             (struct k_sample_top){.token = token, .logprob = fake_logprob(token)};
@@ -152,7 +153,7 @@ static oct_status launch(void *self)
     struct fake_runner *f = self;
     OCT_ASSERT(!f->launched && f->batch.n_rows >= 1 &&
                f->batch.n_rows <= f->o.max_num_batched_tokens &&
-               f->batch.n_seqs <= f->o.max_num_seqs && f->batch.n_sample <= f->batch.n_seqs);
+               f->batch.n_seqs <= f->o.max_num_seqs && f->batch.n_sample <= f->batch.n_rows);
     f->launched = true;
     f->counts.n_steps++;
     if (f->counts.n_steps == f->o.fail_launch) {
@@ -227,9 +228,9 @@ static oct_status runner_new(const struct fake_options *o, struct fake_runner **
     b->row_seq = oct_calloc(rows, sizeof *b->row_seq);
     b->page_table = oct_calloc((size_t)(b->group_stride * b->n_groups), sizeof *b->page_table);
     b->out_rows = oct_calloc(rows, sizeof *b->out_rows);
-    b->rows = oct_calloc(seqs, sizeof *b->rows);
-    b->out = oct_calloc(seqs, sizeof *b->out);
-    b->top = oct_calloc(seqs * K_SAMPLE_MAX_TOP, sizeof *b->top);
+    b->rows = oct_calloc(rows, sizeof *b->rows);
+    b->out = oct_calloc(rows, sizeof *b->out);
+    b->top = oct_calloc(rows * K_SAMPLE_MAX_TOP, sizeof *b->top);
     f->slots = oct_malloc(n_slots * sizeof *f->slots);
     if (!b->ids || !b->positions || !b->row_seq || !b->page_table || !b->out_rows || !b->rows ||
         !b->out || !b->top || !f->slots) {

@@ -51,7 +51,8 @@ void fake_free(struct fake *f);
 /* The answer to a prompt: n_out tokens. */
 void fake_answer(const struct fake_options *o, const int32_t *prompt, int32_t n_prompt,
                  int32_t *out, int32_t n_out);
-/* The logprob that comes with a token. */
+/* The logprob that comes with a token, one of the prompt too. Its alternatives, if asked for, are
+ * all the token that fake_answer() gives there. */
 float fake_logprob(int32_t token);
 
 struct fake_counts {

@@ -73,12 +73,30 @@ const char *run_demo_path(void)
     return path;
 }
 
+static void collect_prompt(struct run_answer *a, const struct oct_event *ev)
+{
+    cr_assert_leq(ev->n_prompt_tokens, 256);
+    cr_assert(ev->prompt_logprobs && (ev->prompt_top || ev->n_prompt_top == 0));
+    a->n_prompts++;
+    a->n_prompt_top = ev->n_prompt_top;
+    for (int i = 0; i < ev->n_prompt_tokens; i++) {
+        a->prompt[i] = ev->prompt_logprobs[i];
+        for (int k = 0; k < ev->n_prompt_top; k++) {
+            a->prompt_top[i][k] = ev->prompt_top[i * ev->n_prompt_top + k];
+        }
+    }
+}
+
 void run_collect(void *answer, const struct oct_event *ev)
 {
     struct run_answer *a = answer;
     cr_assert_eq(a->n_ends, 0, "request %llu: an event after its last one",
                  (unsigned long long)ev->request);
     a->n_events++;
+    a->submit_us = ev->submit_us;
+    a->start_us = ev->start_us;
+    a->first_token_us = ev->first_token_us;
+    a->n_cached_tokens = ev->n_cached_tokens;
     if (ev->token >= 0) {
         cr_assert_lt(a->n_tokens, 512);
         a->tokens[a->n_tokens] = ev->token;
@@ -88,6 +106,9 @@ void run_collect(void *answer, const struct oct_event *ev)
             a->top[a->n_tokens][i] = ev->top[i];
         }
         a->n_tokens++;
+    }
+    if (ev->n_prompt_top >= 0) {
+        collect_prompt(a, ev);
     }
     cr_assert_lt(a->text_len + ev->text_len, sizeof a->text);
     memcpy(a->text + a->text_len, ev->text, ev->text_len);

@@ -33,7 +33,11 @@ struct run_answer {
     oct_finish finish;
     oct_status status;
     char error[256];
-    int32_t n_prompt_tokens, n_output_tokens;
+    int32_t n_prompt_tokens, n_output_tokens, n_cached_tokens;
+    int64_t submit_us, start_us, first_token_us;
+    int n_prompts; /* events with the prompt's logprobs; of a prompt of up to 256 tokens: */
+    int32_t n_prompt_top;
+    struct oct_token_logprob prompt[256], prompt_top[256][K_SAMPLE_MAX_TOP];
 };
 /* The callback for struct run_answer. */
 void run_collect(void *answer, const struct oct_event *ev);

@@ -21,7 +21,23 @@ void story_event(void *story, const struct oct_event *ev)
         s->is_wrong = s->is_wrong || d < 0 || d > 0 || ev->n_top != 1 || !ev->top ||
                       ev->top[0].token != ev->token;
     }
-    s->is_wrong = s->is_wrong || ev->n_output_tokens != s->n_tokens;
+    if (ev->n_prompt_top >= 0) {
+        s->n_prompts++;
+        s->is_wrong = s->is_wrong || !s->wants_prompt || ev->n_prompt_top != s->n_prompt_top ||
+                      s->n_tokens != 1;
+        for (int32_t i = 0; i < s->n_prompt; i++) {
+            s->prompt_logprobs[i] = ev->prompt_logprobs[i];
+            for (int32_t k = 0; k < ev->n_prompt_top;
+                 k++) { /* the fake runner's are all the same */
+                s->prompt_top[i] = ev->prompt_top[i * ev->n_prompt_top + k];
+                s->is_wrong = s->is_wrong ||
+                              s->prompt_top[i].token != ev->prompt_top[i * ev->n_prompt_top].token;
+            }
+        }
+    }
+    s->is_wrong = s->is_wrong || ev->n_output_tokens != s->n_tokens ||
+                  (s->n_tokens > 0 && ev->start_us < ev->submit_us) ||
+                  (ev->start_us != 0 && ev->start_us > ev->now_us);
     s->n_cached_tokens = ev->n_cached_tokens;
     if (ev->finish != OCT_FINISH_NONE) {
         s->finish = ev->finish;
@@ -50,6 +66,7 @@ struct oct_request story_request(struct story *s, struct oct_sampling *sampling)
     sampling->temperature = 0;
     sampling->max_tokens = s->max_tokens;
     sampling->n_logprobs = 1;
+    sampling->n_prompt_logprobs = s->wants_prompt ? s->n_prompt_top : -1;
     q.prompt = s->prompt;
     q.n_prompt = (size_t)s->n_prompt;
     q.sampling = sampling;
@@ -63,6 +80,27 @@ oct_status story_submit(oct_engine *e, struct story *s)
     struct oct_sampling sampling;
     const struct oct_request q = story_request(s, &sampling);
     return oct_engine_submit(e, &q, &s->id);
+}
+
+static const char *check_prompt(const struct story *s, const struct fake_options *o)
+{
+    const bool due = s->wants_prompt && s->n_tokens > 0;
+    if (s->n_prompts != due) {
+        return due ? "the prompt's logprobs never came" : "the prompt's logprobs came unasked";
+    }
+    for (int32_t i = 0; due && i < s->n_prompt; i++) {
+        const struct oct_token_logprob *p = &s->prompt_logprobs[i];
+        const float d = p->logprob - (i ? fake_logprob(p->token) : 0);
+        int32_t want = -1;
+        if (i > 0) {
+            fake_answer(o, s->prompt, i, &want, 1);
+        }
+        if (p->token != s->prompt[i] || d < 0 || d > 0 ||
+            (s->n_prompt_top > 0 && s->prompt_top[i].token != want)) {
+            return "a logprob of the prompt is wrong";
+        }
+    }
+    return NULL;
 }
 
 const char *story_check_prefix(const struct story *s, const struct fake_options *o)
@@ -81,7 +119,7 @@ const char *story_check_prefix(const struct story *s, const struct fake_options 
     if (memcmp(want, s->tokens, (size_t)s->n_tokens * sizeof *want) != 0) {
         return "its tokens are wrong";
     }
-    return NULL;
+    return check_prompt(s, o);
 }
 
 const char *story_check(const struct story *s, const struct fake_options *o)

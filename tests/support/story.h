@@ -18,6 +18,11 @@ struct story {
     oct_status status;
     char error[200];
     int32_t n_cached_tokens;
+    bool wants_prompt; /* set it to ask for the prompt's logprobs, with n_prompt_top alternatives */
+    int32_t n_prompt_top;
+    int n_prompts; /* events with them */
+    struct oct_token_logprob prompt_logprobs[STORY_TOKENS],
+        prompt_top[STORY_TOKENS]; /* the first */
     bool is_wrong; /* an event after the last one, another request's event, a wrong logprob */
 };
 
