@@ -337,7 +337,7 @@ void oct_tiny_tokenizer_config_json(const struct oct_tiny *t, struct oct_buf *ou
           "\"model_max_length\":%d,\"tokenizer_class\":\"PreTrainedTokenizerFast\","
           "\"chat_template\":",
           t->max_positions);
-    print_json_text(out, oct_tiny_template);
+    print_json_text(out, t->chat_template ? t->chat_template : oct_tiny_template);
     PRINT(out, "}\n");
 }
 

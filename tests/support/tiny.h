@@ -54,9 +54,10 @@ struct oct_tiny {
     bool mlp_bias;       /* llama */
     float norm_eps;
     struct oct_rope_config rope; /* kind, theta and that kind's numbers; rot_dim is not read */
-    bool v5;              /* config.json as transformers 5 spells it: rope_parameters, dtype */
-    enum oct_dtype dtype; /* safetensors: F32, BF16 or F16; GGUF: F32, F16, BF16 or Q8_0 */
-    uint32_t n_shards;    /* safetensors: over 1, shards and an index. GGUF: a split set */
+    bool v5;                   /* config.json as transformers 5 spells it: rope_parameters, dtype */
+    enum oct_dtype dtype;      /* safetensors: F32, BF16 or F16; GGUF: F32, F16, BF16 or Q8_0 */
+    uint32_t n_shards;         /* safetensors: over 1, shards and an index. GGUF: a split set */
+    const char *chat_template; /* NULL: the ChatML one */
 };
 
 /* 2 layers, dim 64, ff 160, 4 heads, 2 kv heads, vocab 300, 256 positions, theta 10000, F32. */

@@ -97,7 +97,8 @@ static void add_tokenizer(const struct oct_tiny *t, struct oct_gw *w)
     oct_gw_u32(w, "tokenizer.ggml.eos_token_id", 2);
     oct_gw_u32(w, "tokenizer.ggml.padding_token_id", 0);
     oct_gw_bool(w, "tokenizer.ggml.add_bos_token", false);
-    oct_gw_str(w, "tokenizer.chat_template", oct_tiny_template);
+    oct_gw_str(w, "tokenizer.chat_template",
+               t->chat_template ? t->chat_template : oct_tiny_template);
     oct_free(text);
     oct_free(tokens);
     oct_free(types);
