@@ -48,6 +48,9 @@ struct oct_api_config {
 /* The service without an engine (LOADING). Its handler goes to oct_http_create. */
 OCT_CHECKED oct_status oct_api_create(const struct oct_api_config *config, struct oct_api **out);
 struct oct_http_handler oct_api_handler(struct oct_api *a);
+/* Starts the workers. Before it there is no thread: what binds a thread and its children (the
+ * sandbox) comes between create and start. */
+OCT_CHECKED oct_status oct_api_start(struct oct_api *a);
 /* Options for oct_engine_open that carry the engine's events to this service: on_events. Before
  * oct_http_run. */
 void oct_api_prepare_engine(struct oct_api *a, struct oct_http *h, struct oct_engine_options *o);
@@ -71,6 +74,7 @@ size_t oct_api_n_calls(const struct oct_api *a);
  * requests are cancelled. */
 void oct_api_end_calls(struct oct_api *a, oct_status why, const char *sentence);
 enum oct_api_state oct_api_state(const struct oct_api *a);
+const char *oct_api_dead_sentence(const struct oct_api *a); /* DEAD: why; as long as a */
 /* The end begins: stops the workers; nothing wakes the loop from now on. The order is oct_api_stop,
  * oct_http_destroy (cuts what is not answered), oct_engine_close, oct_api_destroy. To let answers
  * finish, run the loop until oct_api_n_calls is 0 before. */

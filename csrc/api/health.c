@@ -51,6 +51,11 @@ bool oct_api_is_stuck(const struct oct_api *a)
            oct_health_stuck_us(&a->health) > a->config.watchdog_us;
 }
 
+const char *oct_api_dead_sentence(const struct oct_api *a)
+{
+    return a->dead_sentence;
+}
+
 /* ---- /health and /ready ---- */
 
 static json_t *facts(struct oct_api *a, const char *status)
