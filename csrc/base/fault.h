@@ -25,6 +25,7 @@
     X(READ, "read")                \
     X(WRITE, "write")              \
     X(RNG, "rng")                  \
+    X(ACCEPT, "accept")            \
     X(DEV_ALLOC, "dev_alloc")      \
     X(DEV_UPLOAD, "dev_upload")    \
     X(DEV_OP, "dev_op")            \

@@ -3,15 +3,21 @@
  * http.h - an HTTP/1.1 server on one thread, for requests that are answered at once, later, or as
  * a stream that lasts for minutes. It knows nothing of models.
  *
- * Sockets, TLS and the loop are libevent's (bufferevents), the grammar is http-parser's in strict
- * mode; ours are the limits, the life of a request and the bounds on memory. Everything here runs
- * on the thread that calls oct_http_run (or _turn), but for oct_http_post.
+ * Sockets, TLS and the loop are libevent's (bufferevents); the grammar of a head is http-parser's,
+ * behind a stricter check of ours (parse.h); ours are the limits, the life of a request and the
+ * bounds on memory. Everything here runs on the thread that calls oct_http_run (or _turn), but for
+ * oct_http_post.
  *
  * The life of a request ("exchange"): on_head once its head is there; unless that refuses,
  * on_request once its body is there too; then the handler answers, now or later, from the loop's
  * thread; and on_end, exactly once for every exchange that on_head has seen, when the answer has
  * been handed to the kernel, the client has left, or the connection was given up. After on_end the
- * exchange is gone. A client that leaves is noticed at once, whatever the exchange is waiting for.
+ * exchange is gone. on_end never comes from inside a call of yours: what you call on an exchange
+ * that has ended meanwhile does nothing, and on_end comes later, from the loop.
+ *
+ * A client that leaves is noticed at once, whatever the exchange is waiting for: we never stop
+ * looking at the connection. One that only shuts down its sending side counts as one that left (as
+ * it does for nginx); only an answer that is complete by then is still sent.
  */
 #ifndef OCT_HTTP_HTTP_H
 #define OCT_HTTP_HTTP_H
@@ -24,13 +30,15 @@ struct bufferevent;
 
 /* Zero means the default. */
 struct oct_http_limits {
-    size_t head_bytes; /* 32 KiB; more is answered 431 */
-    size_t n_headers;  /* 100; 431 */
-    size_t body_bytes; /* 8 MiB; more, declared or sent, is answered 413, and not read on */
-    size_t n_chunks;   /* 65536 of a chunked body; 400 */
-    size_t out_bytes;  /* 256 KiB waiting for a slow reader: oct_http_is_full */
-    int64_t head_us;   /* 10 s from a request's first byte (of a TLS connection: from its accept) to
-                          the end of its head; 408 */
+    size_t head_bytes;   /* 32 KiB; more is answered 431 */
+    size_t n_headers;    /* 100; 431 */
+    size_t body_bytes;   /* 8 MiB; more, declared or sent, is answered 413, and not read on */
+    size_t bodies_bytes; /* 256 MiB, at least body_bytes: memory of all bodies of all connections
+                            that have not been taken; over it the newest bytes are answered 503 */
+    size_t n_chunks;     /* 65536 of a chunked body; 400 */
+    size_t out_bytes;    /* 256 KiB waiting for a slow reader: oct_http_is_full */
+    int64_t head_us; /* 10 s from a request's first byte (of a TLS connection: from its accept) to
+                        the end of its head; 408 */
     int64_t body_idle_us;   /* 30 s without a byte of the body; 408 */
     int64_t write_stall_us; /* 30 s in which a reader takes nothing of what waits; cut */
     int64_t keep_alive_us;  /* 75 s between two requests; closed */
@@ -60,8 +68,8 @@ struct oct_http_handler {
     /* Output that was full has room again. May be NULL. */
     void (*on_room)(void *user, struct oct_http_exchange *x);
     void (*on_end)(void *user, struct oct_http_exchange *x, enum oct_http_end how);
-    /* The sentence and HTTP status of what this room refuses by itself (400, 408, 413, 431, 503) as
-     * the body to send. May be NULL: a line of plain text. */
+    /* The sentence and HTTP status of what this room refuses by itself (400, 408, 413, 417, 431,
+     * 503) as the body to send. May be NULL: a line of plain text. */
     void (*error_body)(void *user, int status, const char *sentence, struct oct_buf *body,
                        const char **content_type);
 };
@@ -69,7 +77,8 @@ struct oct_http_handler {
 OCT_CHECKED oct_status oct_http_create(const struct oct_http_limits *limits,
                                        const struct oct_http_handler *handler,
                                        struct oct_http **out);
-/* Ends every exchange with OCT_HTTP_ABORTED. NULL is fine. */
+/* Ends every exchange with OCT_HTTP_ABORTED. Tasks that are still posted are not run; no thread may
+ * post any more. NULL is fine. */
 void oct_http_destroy(struct oct_http *h);
 
 /* ---- where connections come from ---- */
@@ -143,7 +152,8 @@ const char *oct_http_query(const struct oct_http_exchange *x); /* "" if there is
 /* The first header of that name, whatever its case; NULL if there is none. */
 const char *oct_http_header(const struct oct_http_exchange *x, const char *name);
 const char *oct_http_peer(const struct oct_http_exchange *x); /* "127.0.0.1:40312", "unix" */
-/* The body: data[len], NUL-terminated. take_body gives it away (oct_free), for other threads. */
+/* The body: data[len], NUL-terminated, "" if there is none. take_body gives it away (oct_free), for
+ * other threads; NULL if there is none (any more). From on_request on. */
 const char *oct_http_body(const struct oct_http_exchange *x, size_t *len);
 char *oct_http_take_body(struct oct_http_exchange *x, size_t *len);
 int64_t oct_http_begin_us(const struct oct_http_exchange *x); /* its first byte */
