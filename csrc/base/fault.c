@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct site {
     atomic_uint_fast64_t count;
@@ -52,13 +53,19 @@ enum oct_fault_kind oct_fault_hit_(enum oct_fault_site site)
     if (at == 0 || n < at || (n > at && !atomic_load(&s->forever))) {
         return OCT_FAULT_NONE;
     }
-    return (enum oct_fault_kind)atomic_load(&s->kind);
+    const enum oct_fault_kind kind = (enum oct_fault_kind)atomic_load(&s->kind);
+    while (kind == OCT_FAULT_HANG) {
+        (void)pause();
+    }
+    return kind;
 }
 
 static void bad_plan(const char *plan)
 {
-    (void)fprintf(stderr, "octavo: cannot read OCT_FAULT=%s; write site@k, site@k+ or site@k=nan\n",
-                  plan);
+    (void)fprintf(
+        stderr,
+        "octavo: cannot read OCT_FAULT=%s; write site@k, site@k+, site@k=nan or site@k=hang\n",
+        plan);
     exit(2);
 }
 
@@ -86,6 +93,9 @@ void oct_fault_from_env(void)
         if (!strncmp(end, "=nan", 4)) {
             kind = OCT_FAULT_NAN;
             end += 4;
+        } else if (!strncmp(end, "=hang", 5)) {
+            kind = OCT_FAULT_HANG;
+            end += 5;
         }
         if (k == 0 || end != p + len) {
             bad_plan(plan);

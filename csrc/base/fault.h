@@ -8,6 +8,7 @@
  *   OCT_FAULT=mem@137            the 137th allocation fails, once
  *   OCT_FAULT=read@5+            the fifth read and every later one fail
  *   OCT_FAULT=dev_op@3=nan       the third device op writes NaN (device sites only)
+ *   OCT_FAULT=dev_op@100=hang    the hundredth device op never comes back
  *   OCT_FAULT=mem@10,read@2      several, by commas
  *
  * Counting is process-wide and atomic; tests that arm faults run one thread at a time. */
@@ -39,11 +40,12 @@ enum oct_fault_site {
         OCT_FAULT_N_SITES
 };
 
-/* What a device site does when its turn comes; other sites only fail. */
+/* What a device site does when its turn comes; other sites only fail or hang. */
 enum oct_fault_kind {
     OCT_FAULT_NONE,
     OCT_FAULT_FAIL, /* the call reports an error */
     OCT_FAULT_NAN,  /* the op runs, then its first output row is NaN */
+    OCT_FAULT_HANG, /* the call never returns; the seam does not see it */
 };
 
 #if OCT_FAULTS
