@@ -49,6 +49,7 @@ static void plan_client(struct sim *s, struct sim_client *c)
     c->priority = sim_chance(s, 30) ? (int32_t)sim_draw(s, 17) - 8 : 0;
     c->salt = sim_chance(s, 30) ? 1 + (int32_t)sim_draw(s, 2) : 0;
     c->n_top = sim_chance(s, 20) ? 1 : -1;
+    c->wants_prompt = c->n_prompt % 8 == 3;
     c->submits_in_callback = sim_chance(s, 5);
     if (sim_chance(s, 5)) {
         c->token_mask_gives_up = true;
@@ -78,6 +79,7 @@ void sim_submit(struct sim *s)
     struct oct_request q = OCT_REQUEST_INIT;
     sampling.max_tokens = c->max_tokens;
     sampling.n_logprobs = c->n_top;
+    sampling.n_prompt_logprobs = c->wants_prompt ? c->n_prompt / 8 % 2 : -1;
     if (c->stop_token >= 0) {
         sampling.stop_token_ids = &c->stop_token;
         sampling.n_stop_token_ids = 1;
@@ -198,6 +200,28 @@ static void check_cached(struct sim *s, struct sim_client *c, int32_t n_cached)
     }
 }
 
+/* The first token brings them, where they were asked for. */
+static void check_prompt(struct sim *s, const struct sim_client *c, const struct oct_event *ev)
+{
+    const int32_t n_top = c->wants_prompt && c->n_got == 0 ? c->n_prompt / 8 % 2 : -1;
+    bool ok = ev->n_prompt_top == n_top && (!ev->prompt_logprobs == (n_top < 0));
+    for (int32_t i = 0; ok && n_top >= 0 && i < c->n_prompt; i++) {
+        const struct oct_token_logprob *p = &ev->prompt_logprobs[i];
+        const float d = p->logprob - (i ? fake_logprob(p->token) : 0);
+        ok = p->token == c->prompt[i] && d <= 0 && d >= 0;
+    }
+    const int32_t last = c->n_prompt - 1;
+    if (ok && n_top > 0 && last > 0) {
+        int32_t want = -1;
+        fake_answer(&s->options, c->prompt, last, &want, 1);
+        ok = ev->prompt_top[last].token == want;
+    }
+    if (!ok || (c->wants_prompt && ev->n_cached_tokens != 0)) {
+        sim_wrong(s, "request %llu: the logprobs of its prompt are wrong",
+                  (unsigned long long)c->id);
+    }
+}
+
 static void check_token(struct sim *s, struct sim_client *c, const struct oct_event *ev)
 {
     if (c->n_got >= c->n_oracle || ev->token != c->oracle[c->n_got]) {
@@ -210,6 +234,7 @@ static void check_token(struct sim *s, struct sim_client *c, const struct oct_ev
     if (c->n_got > 0 && c->n_got - 1 < c->n_oracle && c->oracle[c->n_got - 1] == c->stop_token) {
         sim_wrong(s, "request %llu went on after its stop token", (unsigned long long)c->id);
     }
+    check_prompt(s, c, ev);
     c->n_got++;
     if (ev->n_output_tokens != c->n_got || ev->n_prompt_tokens != c->n_prompt ||
         ev->n_top != (c->n_top > 0 ? c->n_top : 0)) {

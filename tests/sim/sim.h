@@ -23,6 +23,7 @@ enum {
 struct sim_client {
     uint64_t id; /* 0: not accepted yet */
     bool accepted, ended, cancelled, token_mask_gives_up;
+    bool wants_prompt; /* its logprobs */
     int32_t prompt[SIM_MAX_TOKENS], n_prompt;
     int32_t oracle[SIM_MAX_TOKENS], n_oracle; /* the answer if nothing stops it */
     int32_t n_got;                            /* tokens so far */
