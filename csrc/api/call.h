@@ -21,6 +21,7 @@
 #define OCT_API_CALL_H
 
 #include "api/api.h"
+#include "api/health.h"
 #include "api/openai.h"
 #include "api/reasoning.h"
 
@@ -55,7 +56,7 @@ struct oct_format {
      * call (a wrong key, an unknown path). */
     oct_status (*error)(const struct oct_call *c, int http_status, const char *sentence,
                         bool in_stream, struct oct_buf *out);
-    /* Frees call->state; called if parse was, also if that failed. May be NULL. */
+    /* Frees call->state, which may be NULL (parse failed or was not called). May be NULL itself. */
     void (*free)(struct oct_call *c);
 };
 
@@ -71,16 +72,16 @@ struct oct_prompt {
 
 /* What parse finds in the body. {0} but for what is said here. */
 struct oct_ask {
-    struct oct_prompt *prompts;   /* [n_prompts], owned: oct_free */
-    size_t n_prompts;             /* at most OCT_CALL_MAX_PROMPTS */
-    int32_t n;                    /* choices a prompt, 1..OCT_CALL_MAX_N; 1 */
-    struct oct_sampling sampling; /* OCT_SAMPLING_INIT; choice i of a prompt gets seed + i. Checked
-                                     by the engine as well */
+    struct oct_prompt *prompts; /* [n_prompts], owned: oct_free */
+    size_t n_prompts;           /* at most OCT_CALL_MAX_PROMPTS */
+    int32_t n;                  /* choices a prompt, 1..OCT_CALL_MAX_N; 1 */
+    /* OCT_SAMPLING_INIT; checked by the engine as well. Choice i of a prompt gets seed + i, and the
+     * first one alone the prompt's logprobs. */
+    struct oct_sampling sampling;
     bool stream;
-    bool drop_output;    /* only the prompt is of interest: what is generated is not kept */
-    bool keep_logprobs;  /* ch->answer.tokens is filled */
-    bool split_thinking; /* begin each choice's ch->split as ask.thinking says */
-    enum oct_reasoning_state thinking; /* at the beginning of the answer; oct_reasoning_begin */
+    bool drop_output;   /* only the prompt is of interest: what is generated is not kept */
+    bool keep_logprobs; /* ch->answer.tokens is filled */
+    enum oct_reasoning_state thinking; /* how each ch->split begins; oct_reasoning_begin */
     int32_t priority;                  /* -8..8 */
     int64_t timeout_us;                /* from on_request; 0: none */
     const char *cache_salt;            /* NULL: none */
@@ -103,13 +104,18 @@ struct oct_choice {
     /* Stream: since the last piece. Whole: all. finish, status, n_prompt and n_output are always
      * the newest. */
     struct oct_openai_answer answer;
-    struct oct_reasoning split; /* for the format: oct_reasoning_split */
-    size_t n_text_before;       /* for the format: characters of text sent in earlier pieces */
-    int32_t n_cached_tokens;    /* of the prompt */
+    /* For the format: oct_reasoning_split; the characters of text in earlier pieces; whether there
+     * was one. */
+    struct oct_reasoning split;
+    size_t n_text_before;
+    bool has_begun;
+    int32_t n_cached_tokens;                          /* of the prompt */
     int64_t submit_us, started_us, first_us, last_us; /* monotonic; 0: has not happened */
-    bool is_told;                                     /* loop: its last piece was written */
-    bool is_fresh;                                    /* loop: has something for a piece */
-    struct oct_choice *next_fresh;                    /* loop */
+    /* loop */
+    bool is_fresh;  /* is in call->fresh */
+    bool has_piece; /* there may be something to write */
+    bool is_told;   /* its last piece was written */
+    struct oct_choice *next_fresh;
     /* The engine's thread, under the inbox's lock: an event that there was no memory for. */
     bool is_lost, is_lost_end;
     struct oct_choice *next_lost;
@@ -135,17 +141,20 @@ struct oct_call {
     /* loop */
     struct oct_http_exchange *x; /* NULL after on_end */
     bool has_worker;
-    bool is_accepted;  /* the engine took a choice of it */
-    bool is_streaming; /* the head of the stream has gone out */
-    bool is_answered;  /* the last byte was handed to http/, or x is NULL */
-    bool is_error;     /* that answer was an error */
-    bool is_whole_due; /* the worker's job is whole, not parse */
-    size_t n_running;  /* choices in state RUNS */
-    size_t n_ended;
+    bool is_accepted;            /* the engine took a choice of it */
+    bool is_streaming;           /* the head of the stream has gone out */
+    bool is_answered;            /* the last byte was handed to http/, or x is NULL */
+    bool is_error;               /* that answer was an error */
+    size_t n_waiting, n_running; /* choices in state WAITS, RUNS */
+    size_t n_told;               /* choices whose last piece was written */
+    struct oct_choice *fresh;    /* by next_fresh: had an event in this turn */
+    struct oct_call *next_fresh;
     oct_status status; /* of the worker's job; and its sentence */
     char sentence[1024];
-    struct oct_http_task task;    /* a worker is done with it */
-    struct oct_call *next_job;    /* the workers' queue, under their lock */
+    struct oct_http_task task; /* a worker is done with it */
+    /* the workers', under their lock */
+    void (*job)(struct oct_call *);
+    struct oct_call *next_job;
     struct oct_call *next, *prev; /* of all calls */
 };
 
@@ -174,13 +183,15 @@ struct oct_api {
     enum oct_api_state state;
     oct_status dead_status; /* DEAD: why */
     char dead_sentence[512];
-    int64_t begin_us; /* when it was created */
+    int64_t begin_us, created_s; /* when it was created: monotonic, and since 1970 */
     struct oct_metrics *metrics;
+    struct oct_health health; /* health.c */
     struct oct_workers *workers;
     struct oct_inbox *inbox;
     struct oct_call *calls; /* all of them, by next */
+    struct oct_call *fresh; /* by next_fresh */
     size_t n_calls;
-    size_t n_unended; /* whose answer has not ended: oct_api_n_calls */
+    uint64_t id_seed, n_ids; /* of random ids */
     struct oct_api_counts counts;
     struct oct_buf out; /* what a format writes into, on the loop */
 };
@@ -230,6 +241,12 @@ void oct_api_page(struct oct_api *a, struct oct_http_exchange *x);
 /* ---- call.c, for the service ---- */
 
 void oct_call_begin(struct oct_api *a, const struct oct_route *r, struct oct_http_exchange *x);
+/* What the engine's thread left: pieces are written, calls end. */
+void oct_call_take_events(struct oct_api *a);
+/* The workers have stopped: none has it any more. Frees it if nothing else holds it. */
+void oct_call_worker_is_gone(struct oct_call *c);
+/* The client's x-request-id, or NULL if there is none or it is not 1 to 64 harmless characters. */
+const char *oct_request_id(const struct oct_http_exchange *x);
 void oct_call_on_room(struct oct_call *c);
 void oct_call_on_end(struct oct_call *c, enum oct_http_end how);
 /* Its last word is this error; what runs is cancelled. */

@@ -10,7 +10,10 @@
 enum {
     MAX_MESSAGES = 4096,
     MAX_STOPS = 16,
+    MAX_TOOLS = 128,
     MAX_LIST = 1 << 20, /* token ids of a prompt */
+    MAX_TIMEOUT_S = 86400,
+    ARGUMENTS_DEPTH = 32, /* of a tool call's arguments */
 };
 
 typedef struct oct_openai_request request;
@@ -145,9 +148,16 @@ static oct_status f_seed(request *r, const char *f, const json_t *v)
     r->sampling.seed = (uint64_t)seed;
     return OCT_OK;
 }
+/* 0 stands for "no limit" in struct oct_sampling, so one token is asked for and not shown. */
 static oct_status f_max_tokens(request *r, const char *f, const json_t *v)
 {
-    return to_i32(f, v, 1, INT32_MAX, &r->sampling.max_tokens);
+    const bool none_is_fine =
+        r->kind == OCT_OPENAI_COMPLETION && json_is_true(json_object_get(r->body, "echo"));
+    OCT_TRY(to_i32(f, v, none_is_fine ? 0 : 1, INT32_MAX, &r->sampling.max_tokens));
+    r->has_max_tokens = true;
+    r->no_tokens = r->sampling.max_tokens == 0;
+    r->sampling.max_tokens += r->no_tokens ? 1 : 0;
+    return OCT_OK;
 }
 static oct_status f_min_tokens(request *r, const char *f, const json_t *v)
 {
@@ -242,11 +252,27 @@ static oct_status f_stream(request *r, const char *f, const json_t *v)
 }
 static oct_status f_stream_options(request *r, const char *f, const json_t *v)
 {
-    const json_t *usage = json_object_get(v, "include_usage");
+    const char *key;
+    json_t *value;
     if (!json_is_object(v)) {
         return wrong(f, "an object");
     }
-    return usage ? to_bool("stream_options.include_usage", usage, &r->include_usage) : OCT_OK;
+    json_object_foreach((json_t *)(uintptr_t)v, key, value)
+    {
+        bool ignored;
+        if (!strcmp(key, "include_usage")) {
+            OCT_TRY(to_bool("stream_options.include_usage", value, &r->include_usage));
+        } else if (!strcmp(key, "continuous_usage_stats")) {
+            OCT_TRY(to_bool("stream_options.continuous_usage_stats", value, &r->continuous_usage));
+        } else if (!strcmp(key, "include_obfuscation")) { /* padding, which we do not send */
+            OCT_TRY(to_bool("stream_options.include_obfuscation", value, &ignored));
+        } else {
+            char shown[96];
+            oct_error_quote(shown, sizeof shown, key, strlen(key));
+            return OCT_FAIL(OCT_E_ARG, "there is no field stream_options.%s", shown);
+        }
+    }
+    return OCT_OK;
 }
 static oct_status f_priority(request *r, const char *f, const json_t *v)
 {
@@ -256,15 +282,43 @@ static oct_status f_cache_salt(request *r, const char *f, const json_t *v)
 {
     return to_string(f, v, &r->cache_salt);
 }
-static oct_status f_one(request *r, const char *f, const json_t *v)
+static oct_status f_n(request *r, const char *f, const json_t *v)
+{
+    return to_i32(f, v, 1, OCT_OPENAI_MAX_N, &r->n);
+}
+static oct_status f_best_of(request *r, const char *f, const json_t *v)
 {
     int64_t n;
-    (void)r;
-    OCT_TRY(to_int(f, v, 1, 128, &n));
-    return n == 1 ? OCT_OK
-                  : OCT_FAIL(OCT_E_UNSUPPORTED,
-                             "%s is %lld; only 1 is supported: send the request several times", f,
-                             (long long)n);
+    OCT_TRY(to_int(f, v, 1, OCT_OPENAI_MAX_N, &n));
+    return n == r->n ? OCT_OK
+                     : OCT_FAIL(OCT_E_UNSUPPORTED,
+                                "%s is %lld; it must be n (%d): answers are not ranked", f,
+                                (long long)n, r->n);
+}
+static oct_status f_echo(request *r, const char *f, const json_t *v)
+{
+    return to_bool(f, v, &r->echo);
+}
+static oct_status f_include_reasoning(request *r, const char *f, const json_t *v)
+{
+    return to_bool(f, v, &r->include_reasoning);
+}
+static oct_status f_add_special_tokens(request *r, const char *f, const json_t *v)
+{
+    bool on;
+    OCT_TRY(to_bool(f, v, &on));
+    r->tokenize_flags &= on ? ~0u : ~(unsigned)OCT_TOKENIZE_BOS_EOS;
+    return OCT_OK;
+}
+static oct_status f_timeout(request *r, const char *f, const json_t *v)
+{
+    const double s = json_number_value(v);
+    if (!json_is_number(v) || !(s > 0 && s <= MAX_TIMEOUT_S)) {
+        return OCT_FAIL(OCT_E_ARG, "%s must be a number of seconds over 0, at most %d", f,
+                        MAX_TIMEOUT_S);
+    }
+    r->timeout_us = (int64_t)(s * 1e6) + 1;
+    return OCT_OK;
 }
 static oct_status f_no(request *r, const char *f, const json_t *v)
 {
@@ -272,6 +326,11 @@ static oct_status f_no(request *r, const char *f, const json_t *v)
     (void)r;
     OCT_TRY(to_bool(f, v, &on));
     return on ? OCT_FAIL(OCT_E_UNSUPPORTED, "%s is not supported yet; leave it out", f) : OCT_OK;
+}
+static oct_status f_suffix(request *r, const char *f, const json_t *v)
+{
+    (void)r, (void)v;
+    return OCT_FAIL(OCT_E_UNSUPPORTED, "%s is not supported; leave it out", f);
 }
 static oct_status f_response_format(request *r, const char *f, const json_t *v)
 {
@@ -298,8 +357,20 @@ static oct_status set_var(request *r, const char *name, json_t *value)
 }
 static oct_status f_tools(request *r, const char *f, const json_t *v)
 {
-    if (!json_is_array(v)) {
-        return wrong(f, "a list of tools");
+    const size_t n = json_array_size(v);
+    if (!json_is_array(v) || n > MAX_TOOLS) {
+        return wrong(f, "a list of at most 128 tools");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const json_t *function = json_object_get(json_array_get(v, i), "function");
+        const char *type = json_string_value(json_object_get(json_array_get(v, i), "type"));
+        if (!type || strcmp(type, "function") != 0 ||
+            !json_is_string(json_object_get(function, "name"))) {
+            return OCT_FAIL(OCT_E_ARG,
+                            "%s[%zu] must be {\"type\": \"function\", \"function\": {\"name\": "
+                            "...}}",
+                            f, i);
+        }
     }
     const char *choice = json_string_value(json_object_get(r->body, "tool_choice"));
     const bool none = json_array_size(v) == 0 || (choice && !strcmp(choice, "none"));
@@ -384,53 +455,107 @@ static oct_status flatten(json_t *message, const json_t *parts)
     return st;
 }
 
-static oct_status f_messages(request *r, const char *f, const json_t *v)
+/* Templates read the arguments of a tool call as an object; clients send the text of one. */
+static oct_status parse_arguments(json_t *message)
 {
-    const size_t n = json_array_size(v);
-    if (!json_is_array(v) || n == 0 || n > MAX_MESSAGES) {
-        return wrong(f, "a list of 1 to 4096 messages");
+    json_t *calls = json_deep_copy(json_object_get(message, "tool_calls"));
+    if (!calls || json_object_set_new(message, "tool_calls", calls) != 0) {
+        return oct_no_memory("a message", 1);
     }
-    r->messages = json_array();
-    if (!r->messages) {
-        return oct_no_memory(f, n);
-    }
-    for (size_t i = 0; i < n; i++) {
-        const json_t *m = json_array_get(v, i);
-        const json_t *content = json_object_get(m, "content");
-        if (!json_is_object(m) || !json_is_string(json_object_get(m, "role"))) {
-            return OCT_FAIL(OCT_E_ARG, "messages[%zu] must be an object with a string \"role\"", i);
+    for (size_t i = 0; i < json_array_size(calls); i++) {
+        json_t *function = json_object_get(json_array_get(calls, i), "function");
+        const json_t *text = json_object_get(function, "arguments");
+        json_t *arguments = NULL;
+        if (!json_is_string(text)) {
+            continue;
         }
-        if (content && !json_is_string(content) && !json_is_null(content) &&
-            !json_is_array(content)) {
-            return OCT_FAIL(OCT_E_ARG, "messages[%zu].content must be a string or a list of parts",
-                            i);
-        }
-        json_t *copy = json_copy((json_t *)(uintptr_t)m);
-        if (!copy || json_array_append_new(r->messages, copy) != 0) {
-            return oct_no_memory(f, n);
-        }
-        if (json_is_array(content)) {
-            OCT_TRY(flatten(copy, content));
+        OCT_TRY(oct_json_parse(json_string_value(text), json_string_length(text),
+                               "tool_calls[].function.arguments", ARGUMENTS_DEPTH, OCT_JSON_NUL,
+                               &arguments));
+        if (json_object_set_new(function, "arguments", arguments) != 0) {
+            return oct_no_memory("a message", 1);
         }
     }
     return OCT_OK;
 }
 
-static oct_status f_prompt(request *r, const char *f, const json_t *v)
+static oct_status add_message(json_t *list, const char *field, size_t i, const json_t *m)
 {
-    const json_t *only = json_array_get(v, 0);
-    if (json_is_array(v) && json_array_size(v) == 1 && !json_is_integer(only)) {
-        v = only; /* a list of one prompt */
+    const json_t *content = json_object_get(m, "content");
+    const json_t *calls = json_object_get(m, "tool_calls");
+    if (!json_is_object(m) || !json_is_string(json_object_get(m, "role"))) {
+        return OCT_FAIL(OCT_E_ARG, "%s[%zu] must be an object with a string \"role\"", field, i);
     }
+    if (content && !json_is_string(content) && !json_is_null(content) && !json_is_array(content)) {
+        return OCT_FAIL(OCT_E_ARG, "%s[%zu].content must be a string or a list of parts", field, i);
+    }
+    if (calls && !json_is_array(calls) && !json_is_null(calls)) {
+        return OCT_FAIL(OCT_E_ARG, "%s[%zu].tool_calls must be a list", field, i);
+    }
+    json_t *copy = json_copy((json_t *)(uintptr_t)m);
+    if (!copy || json_array_append_new(list, copy) != 0) {
+        return oct_no_memory(field, i);
+    }
+    OCT_TRY(json_is_array(calls) ? parse_arguments(copy) : OCT_OK);
+    return json_is_array(content) ? flatten(copy, content) : OCT_OK;
+}
+
+oct_status oct_openai_messages(const char *field, const json_t *list, json_t **out)
+{
+    const size_t n = json_array_size(list);
+    if (!json_is_array(list) || n == 0 || n > MAX_MESSAGES) {
+        return wrong(field, "a list of 1 to 4096 messages");
+    }
+    json_t *messages = json_array();
+    oct_status st = messages ? OCT_OK : oct_no_memory(field, n);
+    for (size_t i = 0; st == OCT_OK && i < n; i++) {
+        st = add_message(messages, field, i, json_array_get(list, i));
+    }
+    if (st != OCT_OK) {
+        json_decref(messages);
+        return st;
+    }
+    *out = messages;
+    return OCT_OK;
+}
+
+static oct_status f_messages(request *r, const char *f, const json_t *v)
+{
+    return oct_openai_messages(f, v, &r->messages);
+}
+
+static oct_status to_prompt(request *r, const char *f, const json_t *v,
+                            struct oct_openai_prompt *out)
+{
     if (json_is_string(v)) {
-        r->text = json_string_value(v);
-        r->text_len = json_string_length(v);
+        out->text = json_string_value(v);
+        out->len = json_string_length(v);
         return OCT_OK;
     }
-    if (json_is_array(v) && json_array_size(v) > 1 && !json_is_integer(json_array_get(v, 0))) {
-        return OCT_FAIL(OCT_E_UNSUPPORTED, "%s is a list of prompts; send one request for each", f);
+    if (!json_is_array(v) || json_array_size(v) == 0) {
+        return wrong(f, "a text, a list of token ids, or a list of either");
     }
-    return to_ids(r, f, v, &r->ids, &r->n_ids);
+    return to_ids(r, f, v, &out->ids, &out->n_ids);
+}
+
+static oct_status f_prompt(request *r, const char *f, const json_t *v)
+{
+    const json_t *first = json_array_get(v, 0);
+    const bool is_list = json_is_string(first) || json_is_array(first);
+    const size_t n = is_list ? json_array_size(v) : 1;
+    if (n > OCT_OPENAI_MAX_PROMPTS) {
+        return OCT_FAIL(OCT_E_ARG, "%s has %zu prompts; a request may have %d", f, n,
+                        OCT_OPENAI_MAX_PROMPTS);
+    }
+    r->prompts = oct_arena_alloc(&r->arena, n * sizeof *r->prompts);
+    if (!r->prompts) {
+        return oct_no_memory(f, n * sizeof *r->prompts);
+    }
+    for (size_t i = 0; i < n; i++) {
+        OCT_TRY(to_prompt(r, f, is_list ? json_array_get(v, i) : v, &r->prompts[i]));
+    }
+    r->n_prompts = n;
+    return OCT_OK;
 }
 
 enum { CHAT = 1 << OCT_OPENAI_CHAT, TEXT = 1 << OCT_OPENAI_COMPLETION, BOTH = CHAT | TEXT };
@@ -454,7 +579,7 @@ static const struct field {
     {"frequency_penalty", BOTH, f_frequency_penalty},
     {"seed", BOTH, f_seed},
     {"max_tokens", BOTH, f_max_tokens},
-    {"max_completion_tokens", CHAT, f_max_tokens},
+    {"max_completion_tokens", BOTH, f_max_tokens},
     {"min_tokens", BOTH, f_min_tokens},
     {"ignore_eos", BOTH, f_ignore_eos},
     {"stop", BOTH, f_stop},
@@ -465,9 +590,13 @@ static const struct field {
     {"top_logprobs", CHAT, f_top_logprobs},
     {"stream", BOTH, f_stream},
     {"stream_options", BOTH, f_stream_options},
-    {"n", BOTH, f_one},
-    {"best_of", TEXT, f_one},
-    {"echo", TEXT, f_no},
+    {"n", BOTH, f_n},
+    {"best_of", TEXT, f_best_of},
+    {"echo", TEXT, f_echo},
+    {"suffix", TEXT, f_suffix},
+    {"add_special_tokens", TEXT, f_add_special_tokens},
+    {"timeout", BOTH, f_timeout},
+    {"include_reasoning", CHAT, f_include_reasoning},
     {"response_format", BOTH, f_response_format},
     {"tools", CHAT, f_tools},
     {"tool_choice", CHAT, f_tool_choice},
@@ -526,9 +655,10 @@ static oct_status parse(request *r)
     if (r->kind == OCT_OPENAI_CHAT && !r->messages) {
         return OCT_FAIL(OCT_E_ARG, "messages is missing");
     }
-    if (r->kind == OCT_OPENAI_COMPLETION && !r->text && r->n_ids == 0) {
-        return OCT_FAIL(OCT_E_ARG, "prompt is missing or empty");
+    if (r->kind == OCT_OPENAI_COMPLETION && !r->prompts) {
+        return OCT_FAIL(OCT_E_ARG, "prompt is missing");
     }
+    r->n_prompts = r->kind == OCT_OPENAI_CHAT ? 1 : r->n_prompts;
     r->sampling.n_logprobs = r->n_top;
     return OCT_OK;
 }
@@ -541,6 +671,9 @@ oct_status oct_openai_parse(enum oct_openai_kind kind, json_t *body, struct oct_
     request r = {.kind = kind,
                  .sampling = OCT_SAMPLING_INIT,
                  .n_top = -1,
+                 .n = 1,
+                 .include_reasoning = true,
+                 .tokenize_flags = OCT_TOKENIZE_SPECIAL | OCT_TOKENIZE_BOS_EOS,
                  .body = json_incref(body),
                  .vars = json_object()};
     const oct_status st = r.vars ? parse(&r) : oct_no_memory("a request", 1);
@@ -561,28 +694,35 @@ void oct_openai_request_deinit(struct oct_openai_request *r)
     *r = (struct oct_openai_request){0};
 }
 
-oct_status oct_openai_prompt(const oct_engine *e, const struct oct_openai_request *r, int32_t **ids,
-                             size_t *n)
+static oct_status chat_prompt(const oct_engine *e, const struct oct_openai_request *r,
+                              int32_t **ids, size_t *n)
 {
+    struct oct_buf messages = {0}, vars = {0};
+    oct_status st = oct_json_append(&messages, r->messages, JSON_COMPACT);
+    st = st == OCT_OK ? oct_json_append(&vars, r->vars, JSON_COMPACT) : st;
+    st = st == OCT_OK ? oct_engine_chat_tokens(e, messages.data, vars.data, ids, n) : st;
+    oct_buf_free(&messages);
+    oct_buf_free(&vars);
+    return st;
+}
+
+oct_status oct_openai_prompt(const oct_engine *e, const struct oct_openai_request *r, size_t i,
+                             int32_t **ids, size_t *n)
+{
+    OCT_ASSERT(i < r->n_prompts);
     if (r->kind == OCT_OPENAI_CHAT) {
-        struct oct_buf messages = {0}, vars = {0};
-        oct_status st = oct_json_append(&messages, r->messages, JSON_COMPACT);
-        st = st == OCT_OK ? oct_json_append(&vars, r->vars, JSON_COMPACT) : st;
-        st = st == OCT_OK ? oct_engine_chat_tokens(e, messages.data, vars.data, ids, n) : st;
-        oct_buf_free(&messages);
-        oct_buf_free(&vars);
-        return st;
+        return chat_prompt(e, r, ids, n);
     }
-    if (r->text) {
-        return oct_engine_tokenize(e, r->text, r->text_len,
-                                   OCT_TOKENIZE_SPECIAL | OCT_TOKENIZE_BOS_EOS, ids, n);
+    const struct oct_openai_prompt *p = &r->prompts[i];
+    if (p->text) {
+        return oct_engine_tokenize(e, p->text, p->len, r->tokenize_flags, ids, n);
     }
-    int32_t *copy = oct_malloc(r->n_ids * sizeof *copy);
+    int32_t *copy = oct_malloc(p->n_ids * sizeof *copy);
     if (!copy) {
-        return oct_no_memory("a prompt", r->n_ids * sizeof *copy);
+        return oct_no_memory("a prompt", p->n_ids * sizeof *copy);
     }
-    memcpy(copy, r->ids, r->n_ids * sizeof *copy);
+    memcpy(copy, p->ids, p->n_ids * sizeof *copy);
     *ids = copy;
-    *n = r->n_ids;
+    *n = p->n_ids;
     return OCT_OK;
 }

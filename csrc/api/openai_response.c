@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/openai.h"
 
+#include "api/json_text.h"
+#include "base/json.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -42,6 +45,22 @@ static oct_status take_token(answer *a, const struct oct_event *ev)
     return OCT_OK;
 }
 
+static oct_status take_prompt(answer *a, const struct oct_event *ev)
+{
+    const size_t n = (size_t)ev->n_prompt_tokens, n_top = n * (size_t)ev->n_prompt_top;
+    a->prompt = oct_malloc(n * sizeof *a->prompt);
+    a->prompt_top = oct_malloc(n_top * sizeof *a->prompt_top);
+    if (!a->prompt || !a->prompt_top) {
+        return oct_no_memory("the prompt's log probabilities", (n + n_top) * sizeof *a->prompt);
+    }
+    memcpy(a->prompt, ev->prompt_logprobs, n * sizeof *a->prompt);
+    if (n_top > 0) {
+        memcpy(a->prompt_top, ev->prompt_top, n_top * sizeof *a->prompt_top);
+    }
+    a->n_prompt_top = ev->n_prompt_top;
+    return OCT_OK;
+}
+
 void oct_openai_take(struct oct_openai_answer *a, const struct oct_event *ev, bool logprobs)
 {
     a->finish = ev->finish;
@@ -57,6 +76,9 @@ void oct_openai_take(struct oct_openai_answer *a, const struct oct_event *ev, bo
         if (a->status == OCT_OK && logprobs && ev->token >= 0) {
             a->status = take_token(a, ev);
         }
+        if (a->status == OCT_OK && ev->n_prompt_top >= 0 && !a->prompt) {
+            a->status = take_prompt(a, ev);
+        }
         error = oct_last_error();
     }
     if (a->status != OCT_OK) {
@@ -65,134 +87,41 @@ void oct_openai_take(struct oct_openai_answer *a, const struct oct_event *ev, bo
     }
 }
 
+size_t oct_openai_answer_flush(struct oct_openai_answer *a)
+{
+    const size_t chars = oct_utf8_chars(a->text.data, a->text.len);
+    oct_buf_clear(&a->text);
+    a->n_tokens = a->n_tops = 0;
+    return chars;
+}
+
 void oct_openai_answer_deinit(struct oct_openai_answer *a)
 {
     oct_buf_free(&a->text);
     oct_free(a->tokens);
     oct_free(a->top);
+    oct_free(a->prompt);
+    oct_free(a->prompt_top);
     *a = (struct oct_openai_answer){0};
-}
-
-/* ---- log probabilities ---- */
-
-/* Takes over *value; NULL is a failed allocation. */
-static oct_status set(json_t *o, const char *key, json_t *value)
-{
-    return json_object_set_new(o, key, value) == 0 ? OCT_OK : oct_no_memory("a response", 1);
-}
-
-static oct_status push(json_t *list, json_t *value)
-{
-    return json_array_append_new(list, value) == 0 ? OCT_OK : oct_no_memory("a response", 1);
-}
-
-/* The text of one token, and its bytes as a list. *list may be NULL. */
-static oct_status token_text(const oct_engine *e, int32_t token, char **text, size_t *len,
-                             json_t **list)
-{
-    OCT_TRY(oct_engine_detokenize(e, &token, 1, true, text, len));
-    if (list) {
-        json_t *bytes = json_array();
-        oct_status st = bytes ? OCT_OK : oct_no_memory("a response", 1);
-        for (size_t i = 0; st == OCT_OK && i < *len; i++) {
-            st = push(bytes, json_integer((unsigned char)(*text)[i]));
-        }
-        if (st != OCT_OK) {
-            json_decref(bytes);
-            oct_buffer_free(*text);
-            return st;
-        }
-        *list = bytes;
-    }
-    return OCT_OK;
-}
-
-/* {"token", "logprob", "bytes"} */
-static oct_status chat_token(const oct_engine *e, int32_t token, float logprob, json_t **out)
-{
-    char *text;
-    size_t len;
-    json_t *bytes;
-    OCT_TRY(token_text(e, token, &text, &len, &bytes));
-    json_t *o = json_pack("{s:s%, s:f, s:o}", "token", text, len, "logprob", (double)logprob,
-                          "bytes", bytes);
-    oct_buffer_free(text);
-    *out = o;
-    return o ? OCT_OK : oct_no_memory("a response", len);
-}
-
-/* {"content": [{..., "top_logprobs": [...]}, ...]} */
-static oct_status chat_logprobs(const oct_engine *e, const answer *a, json_t *content)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < a->n_tokens; i++) {
-        json_t *token = NULL;
-        OCT_TRY(chat_token(e, a->tokens[i].token, a->tokens[i].logprob, &token));
-        OCT_TRY(push(content, token)); /* owned by content from here on, as list is by token */
-        json_t *list = json_array();
-        OCT_TRY(set(token, "top_logprobs", list));
-        for (int32_t t = 0; t < a->tokens[i].n_top; t++, at++) {
-            json_t *other = NULL;
-            OCT_TRY(chat_token(e, a->top[at].token, a->top[at].logprob, &other));
-            OCT_TRY(push(list, other));
-        }
-    }
-    return OCT_OK;
-}
-
-static oct_status set_by_token(const oct_engine *e, json_t *o, int32_t token, float logprob)
-{
-    char *text;
-    size_t len;
-    OCT_TRY(token_text(e, token, &text, &len, NULL));
-    json_t *value = json_real((double)logprob);
-    const oct_status st =
-        json_object_setn_new(o, text, len, value) == 0 ? OCT_OK : oct_no_memory("a response", len);
-    oct_buffer_free(text);
-    return st;
-}
-
-/* {"tokens": [...], "token_logprobs": [...], "top_logprobs": [{...}], "text_offset": [...]} */
-static oct_status text_logprobs(const oct_engine *e, const answer *a, json_t *o)
-{
-    json_t *tokens = json_array(), *logprobs = json_array(), *top = json_array(),
-           *offsets = json_array();
-    /* o owns them from here on, those too that come after a failure */
-    const oct_status owned[] = {set(o, "tokens", tokens), set(o, "token_logprobs", logprobs),
-                                set(o, "top_logprobs", top), set(o, "text_offset", offsets)};
-    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
-        OCT_TRY(owned[i]);
-    }
-    size_t at = 0, offset = 0;
-    for (size_t i = 0; i < a->n_tokens; i++) {
-        char *text;
-        size_t len;
-        OCT_TRY(token_text(e, a->tokens[i].token, &text, &len, NULL));
-        json_t *s = json_stringn(text, len);
-        oct_buffer_free(text);
-        OCT_TRY(push(tokens, s));
-        OCT_TRY(push(logprobs, json_real((double)a->tokens[i].logprob)));
-        OCT_TRY(push(offsets, json_integer((json_int_t)offset)));
-        offset = a->tokens[i].text_end;
-        json_t *others = json_object();
-        OCT_TRY(push(top, others));
-        for (int32_t t = 0; t < a->tokens[i].n_top; t++, at++) {
-            OCT_TRY(set_by_token(e, others, a->top[at].token, a->top[at].logprob));
-        }
-    }
-    return OCT_OK;
 }
 
 /* ---- the whole ---- */
 
+static oct_status put(struct oct_buf *out, const char *s)
+{
+    return oct_buf_append(out, s, strlen(s));
+}
+
+/* "null" while it runs. */
 static const char *finish_reason(oct_finish f)
 {
     switch (f) {
-    case OCT_FINISH_STOP:
-        return "stop";
-    case OCT_FINISH_LENGTH:
-        return "length";
     case OCT_FINISH_NONE:
+        return "null";
+    case OCT_FINISH_STOP:
+        return "\"stop\"";
+    case OCT_FINISH_LENGTH:
+        return "\"length\"";
     case OCT_FINISH_CANCELLED:
     case OCT_FINISH_ERROR:
         break;
@@ -201,49 +130,129 @@ static const char *finish_reason(oct_finish f)
     return "";
 }
 
-static oct_status fill_choice(const oct_engine *e, const struct oct_openai_request *r,
-                              const answer *a, json_t *choice)
+/* {"id": ..., "choices": [ */
+static oct_status write_head(const struct oct_openai_head *h, const char *object,
+                             struct oct_buf *out)
 {
-    const bool chat = r->kind == OCT_OPENAI_CHAT;
-    const char *text = a->text.data ? a->text.data : "";
-    OCT_TRY(set(choice, "index", json_integer(0)));
-    OCT_TRY(chat ? set(choice, "message",
-                       json_pack("{s:s, s:s%}", "role", "assistant", "content", text, a->text.len))
-                 : set(choice, "text", json_stringn(text, a->text.len)));
-    json_t *logprobs = r->n_top < 0 ? json_null() : json_object();
-    OCT_TRY(set(choice, "logprobs", logprobs));
-    if (r->n_top >= 0 && chat) {
-        json_t *content = json_array();
-        OCT_TRY(set(logprobs, "content", content));
-        OCT_TRY(chat_logprobs(e, a, content));
-    } else if (r->n_top >= 0) {
-        OCT_TRY(text_logprobs(e, a, logprobs));
+    OCT_TRY(oct_buf_printf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":",
+                           h->id, object, (long long)h->created_s));
+    OCT_TRY(oct_json_text(out, h->model, strlen(h->model)));
+    return put(out, ",\"choices\":[");
+}
+
+static oct_status write_usage(const struct oct_openai_head *h, struct oct_buf *out)
+{
+    OCT_TRY(oct_buf_printf(
+        out, ",\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,\"total_tokens\":%lld",
+        (long long)h->n_prompt, (long long)h->n_output, (long long)(h->n_prompt + h->n_output)));
+    if (h->n_cached >= 0) {
+        OCT_TRY(oct_buf_printf(out, ",\"prompt_tokens_details\":{\"cached_tokens\":%lld}",
+                               (long long)h->n_cached));
     }
-    return set(choice, "finish_reason", json_string(finish_reason(a->finish)));
+    return put(out, "}");
+}
+
+/* The newer name of vLLM's, and the older one that most clients know. */
+static oct_status write_thought(const struct oct_openai_choice *c, struct oct_buf *out)
+{
+    OCT_TRY(put(out, "\"reasoning_content\":"));
+    OCT_TRY(oct_json_text(out, c->thought, c->thought_len));
+    OCT_TRY(put(out, ",\"reasoning\":"));
+    return oct_json_text(out, c->thought, c->thought_len);
+}
+
+static oct_status write_message(const struct oct_openai_choice *c, struct oct_buf *out)
+{
+    OCT_TRY(put(out, "\"message\":{\"role\":\"assistant\",\"content\":"));
+    OCT_TRY(oct_json_text(out, c->text, c->len));
+    if (c->thought) {
+        OCT_TRY(put(out, ","));
+        OCT_TRY(write_thought(c, out));
+    }
+    return put(out, "}");
+}
+
+/* Members that are not there have not changed. */
+static oct_status write_delta(const struct oct_openai_choice *c, bool begin, struct oct_buf *out)
+{
+    OCT_TRY(put(out, "\"delta\":{"));
+    if (begin) {
+        OCT_TRY(put(out, "\"role\":\"assistant\",\"content\":\"\""));
+    } else {
+        if (c->thought_len > 0) {
+            OCT_TRY(write_thought(c, out));
+        }
+        if (c->len > 0 || (c->thought_len == 0 && c->answer->finish == OCT_FINISH_NONE)) {
+            OCT_TRY(put(out, c->thought_len > 0 ? ",\"content\":" : "\"content\":"));
+            OCT_TRY(oct_json_text(out, c->text, c->len));
+        }
+    }
+    return put(out, "}");
+}
+
+static oct_status write_text(const struct oct_openai_choice *c, struct oct_buf *out)
+{
+    OCT_TRY(put(out, "\"text\":"));
+    return oct_json_text(out, c->text, c->len);
+}
+
+oct_status oct_openai_write(const oct_engine *e, const struct oct_openai_head *h,
+                            const struct oct_openai_choice *choices, size_t n, struct oct_buf *out)
+{
+    OCT_TRY(write_head(h, h->is_chat ? "chat.completion" : "text_completion", out));
+    for (size_t i = 0; i < n; i++) {
+        const struct oct_openai_choice *c = &choices[i];
+        OCT_TRY(oct_buf_printf(out, "%s{\"index\":%d,", i ? "," : "", c->index));
+        OCT_TRY(h->is_chat ? write_message(c, out) : write_text(c, out));
+        OCT_TRY(put(out, ",\"logprobs\":"));
+        OCT_TRY(oct_openai_write_logprobs(e, h->is_chat, c, out));
+        OCT_TRY(oct_buf_printf(out, ",\"finish_reason\":%s}", finish_reason(c->answer->finish)));
+    }
+    OCT_TRY(put(out, "]"));
+    OCT_TRY(write_usage(h, out));
+    return put(out, "}");
+}
+
+oct_status oct_openai_write_chunk(const oct_engine *e, const struct oct_openai_head *h,
+                                  const struct oct_openai_choice *c, bool begin, int usage,
+                                  struct oct_buf *out)
+{
+    OCT_TRY(put(out, "data: "));
+    OCT_TRY(write_head(h, h->is_chat ? "chat.completion.chunk" : "text_completion", out));
+    if (c) {
+        OCT_TRY(oct_buf_printf(out, "{\"index\":%d,", c->index));
+        OCT_TRY(h->is_chat ? write_delta(c, begin, out) : write_text(c, out));
+        OCT_TRY(put(out, ",\"logprobs\":"));
+        OCT_TRY(begin ? put(out, "null") : oct_openai_write_logprobs(e, h->is_chat, c, out));
+        OCT_TRY(oct_buf_printf(out, ",\"finish_reason\":%s}",
+                               begin ? "null" : finish_reason(c->answer->finish)));
+    }
+    OCT_TRY(put(out, "]"));
+    OCT_TRY(usage == 2 ? write_usage(h, out) : usage == 1 ? put(out, ",\"usage\":null") : OCT_OK);
+    return put(out, "}\n\n");
 }
 
 oct_status oct_openai_response(const oct_engine *e, const struct oct_openai_request *r,
                                const struct oct_openai_answer *a, const char *model, const char *id,
                                int64_t created_s, json_t **out)
 {
-    const bool chat = r->kind == OCT_OPENAI_CHAT;
-    json_t *choice = json_object();
-    json_t *o = choice
-                    ? json_pack("{s:s, s:s, s:I, s:s, s:[O], s:{s:i, s:i, s:i}}", "id", id,
-                                "object", chat ? "chat.completion" : "text_completion", "created",
-                                (json_int_t)created_s, "model", model, "choices", choice, "usage",
-                                "prompt_tokens", a->n_prompt, "completion_tokens", a->n_output,
-                                "total_tokens", a->n_prompt + a->n_output)
-                    : NULL;
-    const oct_status st =
-        o ? fill_choice(e, r, a, choice) : oct_no_memory("a response", a->text.len);
-    json_decref(choice);
-    if (st != OCT_OK) {
-        json_decref(o);
-        return st;
+    const struct oct_openai_head h = {.is_chat = r->kind == OCT_OPENAI_CHAT,
+                                      .id = id,
+                                      .created_s = created_s,
+                                      .model = model,
+                                      .n_prompt = a->n_prompt,
+                                      .n_output = a->n_output,
+                                      .n_cached = -1};
+    const struct oct_openai_choice c = {
+        .answer = a, .text = a->text.data, .len = a->text.len, .logprobs = r->n_top >= 0};
+    struct oct_buf text = {0};
+    oct_status st = oct_openai_write(e, &h, &c, 1, &text);
+    if (st == OCT_OK) {
+        st = oct_json_parse(text.data, text.len, "a response", OCT_JSON_MAX_DEPTH, OCT_JSON_NUL,
+                            out);
     }
-    *out = o;
-    return OCT_OK;
+    oct_buf_free(&text);
+    return st;
 }
 
 int oct_openai_http_code(oct_status st)
@@ -275,14 +284,28 @@ int oct_openai_http_code(oct_status st)
     return 500;
 }
 
+static const char *error_type(int code)
+{
+    return code == 401                 ? "authentication_error"
+           : code == 403               ? "permission_error"
+           : code == 429               ? "rate_limit_error"
+           : code < 500 || code == 501 ? "invalid_request_error"
+                                       : "server_error";
+}
+
+oct_status oct_openai_write_error(int code, const char *message, struct oct_buf *out)
+{
+    OCT_TRY(put(out, "{\"error\":{\"message\":"));
+    OCT_TRY(oct_json_text(out, message, strlen(message)));
+    return oct_buf_printf(out, ",\"type\":\"%s\",\"param\":null,\"code\":%d}}", error_type(code),
+                          code);
+}
+
 oct_status oct_openai_error(oct_status st, const char *message, json_t **out)
 {
     const int code = oct_openai_http_code(st);
-    const char *type = code == 400 || code == 404 || code == 501 ? "invalid_request_error"
-                       : code == 429                             ? "rate_limit_error"
-                                                                 : "server_error";
-    json_t *o = json_pack("{s:{s:s, s:s, s:n, s:i}}", "error", "message", message, "type", type,
-                          "param", "code", code);
+    json_t *o = json_pack("{s:{s:s, s:s, s:n, s:i}}", "error", "message", message, "type",
+                          error_type(code), "param", "code", code);
     if (!o) {
         return oct_no_memory("an error", strlen(message));
     }

@@ -19,8 +19,8 @@ enum oct_reasoning_state {
 struct oct_reasoning {
     enum oct_reasoning_state state;
     bool has_text; /* of the part it is in: white space counts from now on */
-    size_t n_held; /* bytes of `held` that may be the beginning of a tag */
-    char held[16];
+    size_t n_held; /* bytes of `held` that may yet be a tag */
+    char held[64];
 };
 
 /* Appends text[len] to what is thought and what is answered. last: nothing more comes, what was

@@ -115,7 +115,15 @@ static oct_status submit(struct batch *b, struct job *j, json_t *body, bool chat
     if (j->request.stream) {
         return OCT_FAIL(OCT_E_ARG, "stream makes no sense in a batch; leave it out");
     }
-    OCT_TRY(oct_openai_prompt(b->engine, &j->request, &ids, &n));
+    if (j->request.n > 1) {
+        return OCT_FAIL(OCT_E_UNSUPPORTED, "n is %d; a line of a batch has one answer",
+                        j->request.n);
+    }
+    if (j->request.n_prompts > 1 || j->request.echo) {
+        return OCT_FAIL(OCT_E_UNSUPPORTED, "%s: not in a batch; send one request for each prompt",
+                        j->request.echo ? "echo" : "prompt is a list of prompts");
+    }
+    OCT_TRY(oct_openai_prompt(b->engine, &j->request, 0, &ids, &n));
     struct oct_request q = OCT_REQUEST_INIT;
     q.prompt = ids;
     q.n_prompt = n;
@@ -123,6 +131,7 @@ static oct_status submit(struct batch *b, struct job *j, json_t *body, bool chat
     q.priority = j->request.priority;
     q.cache_salt = j->request.cache_salt;
     q.cache_salt_len = j->request.cache_salt ? strlen(j->request.cache_salt) : 0;
+    q.timeout_us = j->request.timeout_us;
     q.on_event = on_event;
     q.user = j;
     st = oct_engine_submit(b->engine, &q, &id);
@@ -420,7 +429,7 @@ static oct_status answer_all(const struct oct_params *p, struct batch *b)
     OCT_TRY(oct_command_model(p, &path, &next));
     OCT_TRY(oct_chat_template_read(p, &chat));
     OCT_TRY_GOTO(open_files(p, b), st, done);
-    oct_command_sandbox(p, path);
+    oct_command_sandbox(p, path, NULL);
     if (b->n_before < b->n_total) {
         OCT_TRY_GOTO(open_engine(p, path, &chat, &b->engine), st, done);
         struct oct_engine_info info = {.size = sizeof info};

@@ -22,9 +22,13 @@ static void check(const struct oct_openai_request *r)
     OCT_ASSERT(s->max_tokens >= 0 && s->min_tokens >= 0 && s->top_k >= -1);
     OCT_ASSERT(r->priority >= -8 && r->priority <= 8);
     OCT_ASSERT((r->kind == OCT_OPENAI_CHAT) == (r->messages != NULL));
-    OCT_ASSERT(r->kind == OCT_OPENAI_CHAT || r->text || r->n_ids > 0);
-    for (size_t i = 0; i < r->n_ids; i++) {
-        OCT_ASSERT(r->ids[i] >= 0);
+    OCT_ASSERT(r->n >= 1 && r->n <= OCT_OPENAI_MAX_N && r->timeout_us >= 0);
+    OCT_ASSERT(r->n_prompts >= 1 && r->n_prompts <= OCT_OPENAI_MAX_PROMPTS);
+    for (size_t p = 0; r->kind == OCT_OPENAI_COMPLETION && p < r->n_prompts; p++) {
+        OCT_ASSERT(r->prompts[p].text || r->prompts[p].n_ids > 0);
+        for (size_t i = 0; i < r->prompts[p].n_ids; i++) {
+            OCT_ASSERT(r->prompts[p].ids[i] >= 0);
+        }
     }
     for (size_t i = 0; i < json_array_size(r->messages); i++) {
         const json_t *m = json_array_get(r->messages, i);
