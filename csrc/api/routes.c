@@ -3,15 +3,19 @@
  * routes.c - what there is to ask for. One row an endpoint. */
 #include "api/routes.h"
 
+#include "api/ollama.h"
+
 #include <stdio.h>
 #include <string.h>
 
 enum { OPEN = OCT_ROUTE_OPEN, ENGINE = OCT_ROUTE_ENGINE };
 
 #define OPENAI &oct_format_chat /* for errors */
+#define OLLAMA &oct_format_ollama_chat
 
 // clang-format off
 const struct oct_route oct_routes[] = {
+    {OCT_HTTP_GET, "/", OPEN, OPENAI, oct_api_page},
     {OCT_HTTP_GET, "/health", OPEN, OPENAI, oct_api_health},
     {OCT_HTTP_GET, "/ready", OPEN, OPENAI, oct_api_ready},
     {OCT_HTTP_GET, "/version", OPEN, OPENAI, oct_api_version},
@@ -22,6 +26,19 @@ const struct oct_route oct_routes[] = {
     {OCT_HTTP_POST, "/v1/completions", ENGINE, &oct_format_completions, NULL},
     {OCT_HTTP_POST, "/tokenize", ENGINE, &oct_format_tokenize, NULL},
     {OCT_HTTP_POST, "/detokenize", ENGINE, &oct_format_detokenize, NULL},
+    {OCT_HTTP_POST, "/api/generate", ENGINE, &oct_format_ollama_generate, NULL},
+    {OCT_HTTP_POST, "/api/chat", ENGINE, &oct_format_ollama_chat, NULL},
+    {OCT_HTTP_POST, "/api/show", ENGINE, &oct_format_ollama_show, NULL},
+    {OCT_HTTP_POST, "/api/pull", ENGINE, &oct_format_ollama_pull, NULL},
+    {OCT_HTTP_GET, "/api/tags", ENGINE, OLLAMA, oct_ollama_tags},
+    {OCT_HTTP_GET, "/api/ps", ENGINE, OLLAMA, oct_ollama_ps},
+    {OCT_HTTP_GET, "/api/version", OPEN, OLLAMA, oct_ollama_version},
+    {OCT_HTTP_POST, "/api/embed", 0, OLLAMA, oct_ollama_refuse},
+    {OCT_HTTP_POST, "/api/embeddings", 0, OLLAMA, oct_ollama_refuse},
+    {OCT_HTTP_POST, "/api/create", 0, OLLAMA, oct_ollama_refuse},
+    {OCT_HTTP_POST, "/api/copy", 0, OLLAMA, oct_ollama_refuse},
+    {OCT_HTTP_POST, "/api/push", 0, OLLAMA, oct_ollama_refuse},
+    {OCT_HTTP_DELETE, "/api/delete", 0, OLLAMA, oct_ollama_refuse},
 };
 // clang-format on
 const size_t oct_n_routes = sizeof oct_routes / sizeof *oct_routes;
