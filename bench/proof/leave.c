@@ -61,7 +61,7 @@ static struct client_conn *start(struct flight *f, struct client *k, const struc
     c->user = stream ? f : NULL;
     c->tag = stream;
     f->tally.n_sent++;
-    client_send(c, request->data, request->len, PATIENCE_US);
+    client_send(c, request->data, request->len, arg_number("patience_ms", 40000) * 1000);
     return c;
 }
 
