@@ -235,6 +235,8 @@ void oct_api_health(struct oct_api *a, struct oct_http_exchange *x);
 void oct_api_ready(struct oct_api *a, struct oct_http_exchange *x);
 void oct_api_metrics(struct oct_api *a, struct oct_http_exchange *x);
 void oct_api_version(struct oct_api *a, struct oct_http_exchange *x);
+/* tokenizer_info.c */
+void oct_api_tokenizer_info(struct oct_api *a, struct oct_http_exchange *x);
 /* page.c */
 void oct_api_page(struct oct_api *a, struct oct_http_exchange *x);
 

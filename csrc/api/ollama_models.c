@@ -7,6 +7,7 @@
 #include "api/call.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "engine/engine.h"
 
 #include <ctype.h>
 #include <openssl/evp.h>
@@ -241,12 +242,14 @@ static oct_status parse_show(struct oct_call *c, json_t *body)
 {
     const struct oct_api *a = c->api;
     const char *name;
+    const char *chat = a->engine->chat.given ? NULL : a->engine->vocab->chat_template;
     char at[OCT_OLLAMA_TIME_BYTES], parameters[64];
     OCT_TRY(parse_name(a, body, &name));
     (void)snprintf(parameters, sizeof parameters, "num_ctx %d", a->info.max_model_len);
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "license", "", "modelfile", "",
-                          "parameters", parameters, "template", "", "details", details(a),
-                          "model_info", model_info(a), "modified_at", modified_at(a, at));
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "license", "", "modelfile", "",
+                  "parameters", parameters, "template", chat ? chat : "", "details", details(a),
+                  "model_info", model_info(a), "modified_at", modified_at(a, at));
     json_t *capabilities = can_think(a) ? json_pack("[s, s]", "completion", "thinking")
                                         : json_pack("[s]", "completion");
     if (!o || json_object_set_new(o, "capabilities", capabilities) != 0) {

@@ -26,6 +26,7 @@ const struct oct_route oct_routes[] = {
     {OCT_HTTP_POST, "/v1/completions", ENGINE, &oct_format_completions, NULL},
     {OCT_HTTP_POST, "/tokenize", ENGINE, &oct_format_tokenize, NULL},
     {OCT_HTTP_POST, "/detokenize", ENGINE, &oct_format_detokenize, NULL},
+    {OCT_HTTP_GET, "/tokenizer_info", ENGINE, OPENAI, oct_api_tokenizer_info},
     {OCT_HTTP_POST, "/api/generate", ENGINE, &oct_format_ollama_generate, NULL},
     {OCT_HTTP_POST, "/api/chat", ENGINE, &oct_format_ollama_chat, NULL},
     {OCT_HTTP_POST, "/api/show", ENGINE, &oct_format_ollama_show, NULL},
