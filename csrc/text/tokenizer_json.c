@@ -5,6 +5,8 @@
 #include "text/tokenizer_int.h"
 #include "text/unicode.h"
 
+#include "base/json.h"
+
 #include <string.h>
 
 enum { MAX_REPLACES = 8, MAX_NESTING = 8 };
@@ -461,14 +463,12 @@ static int config_switch(const json_t *config, const char *name)
 
 static oct_status read_config(struct oct_tokenizer *t, const char *data, size_t len)
 {
-    json_error_t error;
-    /* As reals, because model_max_length is 10^30 in many files. */
-    json_t *config = json_loadb(
-        data, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
-    if (!config || !json_is_object(config)) {
+    json_t *config = NULL;
+    OCT_TRY(oct_json_parse(data, len, "tokenizer_config.json", OCT_JSON_MAX_DEPTH, OCT_JSON_NUL,
+                           &config));
+    if (!json_is_object(config)) {
         json_decref(config);
-        return OCT_FAIL(OCT_E_FORMAT, "tokenizer_config.json: line %d: %s", config ? 1 : error.line,
-                        config ? "an object expected" : error.text);
+        return OCT_FAIL(OCT_E_FORMAT, "tokenizer_config.json: an object expected");
     }
     t->bos = config_token(t, config, "bos_token");
     t->eos = config_token(t, config, "eos_token");
@@ -513,20 +513,12 @@ oct_status oct_tokenizer_from_json(const char *tokenizer_json, size_t len, const
     struct oct_skim skim = {0};
     struct oct_tokenizer *t = NULL;
     json_t *root = NULL;
-    json_error_t error;
     oct_status st;
     OCT_TRY_GOTO(oct_skim_json(tokenizer_json, len, &skim), st, done);
-    root = json_loadb(skim.rest.data ? skim.rest.data : "", skim.rest.len,
-                      JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    if (!root) {
-        st = json_error_code(&error) == json_error_out_of_memory
-                 ? oct_no_memory("tokenizer.json", skim.rest.len)
-                 : OCT_FAIL(OCT_E_FORMAT,
-                            "tokenizer.json: %s (line %d, if model.vocab and model.merges were "
-                            "written as {} and [])",
-                            error.text, error.line);
-        goto done;
-    }
+    OCT_TRY_GOTO(oct_json_parse(skim.rest.data ? skim.rest.data : "", skim.rest.len,
+                                "tokenizer.json (but for its vocab and merges)", OCT_JSON_MAX_DEPTH,
+                                OCT_JSON_NUL, &root),
+                 st, done);
     OCT_TRY_GOTO(oct_tokenizer_new(&t), st, done);
     OCT_TRY_GOTO(build(t, root, &skim), st, done);
     if (config_json) {

@@ -2,7 +2,8 @@
  *
  * The k-th allocation, read, open and device allocation fail, for every k of loading a model and of
  * a short generation, once and from there on: a status with a sentence, nothing left behind (the
- * leak checker looks when the process ends), no crash. */
+ * leak checker looks when the process ends), no crash. And every allocation of a submission, while
+ * others run that must not notice. */
 #include "support/run.h"
 
 #include "base/fault.h"
@@ -78,6 +79,8 @@ static void every_k(const char *path, enum oct_fault_site site, const char *what
             /* Either the failure came out as a status with a sentence, or as the request's last
              * event, or the call was one that may fail harmlessly. */
             cr_assert(st != OCT_OK || a.n_ends == 1, "%s k=%d: a request was lost", what, (int)k);
+            cr_assert(st == OCT_OK || st == OCT_E_MEM || site != OCT_FAULT_MEM, "%s k=%d: %s", what,
+                      (int)k, oct_last_error());
             if (st != OCT_OK) {
                 cr_assert_gt(strlen(oct_last_error()), 10u, "%s k=%d: no sentence", what, (int)k);
             }
@@ -117,5 +120,154 @@ Test(faults, of_a_gguf_model, .timeout = 600)
     every_k(path, OCT_FAULT_MEM, "mem");
     every_k(path, OCT_FAULT_READ, "read");
     every_k(path, OCT_FAULT_OPEN, "open");
+    run_remove_dir(dir);
+}
+
+/* ---- submissions that fail while others run ---- */
+
+enum { N_OTHERS = 8 };
+
+static struct oct_sampling others_sampling(int i)
+{
+    struct oct_sampling s = OCT_SAMPLING_INIT;
+    s.temperature = i % 2 ? 0.8f : 0.0f;
+    s.has_seed = true;
+    s.seed = (uint64_t)i;
+    s.repetition_penalty = i % 3 ? 1.0f : 1.2f;
+    s.max_tokens = 150;
+    s.ignore_eos = true;
+    s.n_logprobs = 2;
+    s.n_prompt_logprobs = i % 4 ? -1 : 1;
+    return s;
+}
+
+static void submit_others(oct_engine *e, struct run_answer *a)
+{
+    for (int i = 0; i < N_OTHERS; i++) {
+        int32_t prompt[100];
+        const struct oct_sampling s = others_sampling(i);
+        run_random_prompt((uint64_t)i, prompt, (size_t)(5 + 12 * i));
+        memset(&a[i], 0, sizeof a[i]);
+        run_submit(e, prompt, (size_t)(5 + 12 * i), &s, &a[i]);
+    }
+}
+
+static bool every_token(void *user, const int32_t *output, size_t n, uint32_t *mask, size_t n_words)
+{
+    (void)user, (void)output, (void)n, (void)mask, (void)n_words;
+    return true;
+}
+
+/* One that allocates all that a request can. */
+static oct_status submit_everything(oct_engine *e, struct run_answer *a, uint64_t *id)
+{
+    static const struct oct_logit_bias bias[] = {{5, 1.0f}, {6, -1.0f}};
+    static const int32_t stop_ids[] = {9};
+    struct oct_sampling s = OCT_SAMPLING_INIT;
+    struct oct_request r = OCT_REQUEST_INIT;
+    s.frequency_penalty = 0.5f;
+    s.max_tokens = 10;
+    s.ignore_eos = true;
+    s.n_prompt_logprobs = 3;
+    s.stop = (const char *const[]){"never to be seen", "nor this"};
+    s.n_stop = 2;
+    s.stop_token_ids = stop_ids;
+    s.n_stop_token_ids = 1;
+    s.logit_bias = bias;
+    s.n_logit_bias = 2;
+    s.token_mask = every_token;
+    r.text = "a text that the caller's thread makes tokens of, long enough for a page of them";
+    r.text_len = strlen(r.text);
+    r.cache_salt = "salt";
+    r.cache_salt_len = 4;
+    r.sampling = &s;
+    r.on_event = run_collect;
+    r.user = a;
+    return oct_engine_submit(e, &r, id);
+}
+
+static oct_engine *open_for_others(bool manual, const char *dir)
+{
+    struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
+    oct_engine *e = NULL;
+    o.model_path = dir;
+    o.device = "cpu";
+    o.n_threads = 1;
+    o.max_num_batched_tokens = 32;
+    o.manual = manual;
+    cr_assert_eq(oct_engine_open(&o, &e), OCT_OK, "%s", oct_last_error());
+    return e;
+}
+
+static void same_answers(const struct run_answer *x, const struct run_answer *y, const char *what)
+{
+    for (int i = 0; i < N_OTHERS; i++) {
+        cr_assert_eq(y[i].finish, OCT_FINISH_LENGTH, "%s: request %d: %s", what, i, y[i].error);
+        cr_assert_eq(y[i].n_tokens, 150, "%s: request %d", what, i);
+        cr_assert_eq(memcmp(x[i].tokens, y[i].tokens, sizeof x[i].tokens), 0, "%s: request %d",
+                     what, i);
+        cr_assert_eq(memcmp(x[i].logprobs, y[i].logprobs, sizeof x[i].logprobs), 0,
+                     "%s: request %d", what, i);
+        cr_assert_eq(memcmp(x[i].prompt, y[i].prompt, sizeof x[i].prompt), 0, "%s: request %d",
+                     what, i);
+    }
+}
+
+/* Every allocation of a submission fails, once and from there on, again and again while the others
+ * get their tokens. In a threaded engine these go on meanwhile: a step allocates nothing. */
+static void refuse_among_others(bool manual, const char *dir, const struct run_answer *want)
+{
+    static struct run_answer got[N_OTHERS], extra;
+    oct_engine *e = open_for_others(manual, dir);
+    submit_others(e, got);
+    if (manual) {
+        cr_assert_eq(oct_engine_step(e, NULL), OCT_OK);
+    }
+    memset(&extra, 0, sizeof extra);
+    oct_fault_reset();
+    uint64_t id = 0;
+    cr_assert_eq(submit_everything(e, &extra, &id), OCT_OK, "%s", oct_last_error());
+    const uint64_t total = oct_fault_count(OCT_FAULT_MEM);
+    cr_assert_geq(total, 15u);
+    for (uint64_t k = 1; k <= 2 * total; k++) {
+        const uint64_t untouched = id = 12345;
+        oct_fault_reset();
+        oct_error_clear();
+        oct_fault_arm(OCT_FAULT_MEM, (k + 1) / 2, k % 2 == 0, OCT_FAULT_FAIL);
+        const oct_status st = submit_everything(e, &extra, &id);
+        oct_fault_reset();
+        cr_assert_eq(st, OCT_E_MEM, "k=%d: %d", (int)k, (int)st);
+        cr_assert_not_null(strstr(oct_last_error(), "bytes"), "k=%d: %s", (int)k, oct_last_error());
+        cr_assert_eq(id, untouched);
+        if (manual) {
+            cr_assert_eq(oct_engine_step(e, NULL), OCT_OK, "%s", oct_last_error());
+        }
+    }
+    cr_assert_eq(oct_engine_drain(e, -1), OCT_OK, "%s", oct_last_error());
+    struct oct_engine_stats s = {.size = sizeof s};
+    oct_engine_get_stats(e, &s);
+    oct_engine_close(e);
+    same_answers(want, got, manual ? "manual" : "threaded");
+    cr_assert_eq(extra.n_ends, 1); /* the first, which was accepted */
+    cr_assert_eq(extra.finish, OCT_FINISH_LENGTH, "%s", extra.error);
+    cr_assert_eq(s.n_submitted, N_OTHERS + 1u);
+    cr_assert_eq(s.n_length, N_OTHERS + 1u);
+    (void)printf("submit: %d allocations, each failed once and for good beside %d requests\n",
+                 (int)total, N_OTHERS);
+}
+
+Test(faults, of_submissions_while_others_run, .timeout = 300)
+{
+    static struct run_answer want[N_OTHERS];
+    char dir[256];
+    const struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
+    run_make_dir(dir, sizeof dir);
+    oct_tiny_write_hf(&t, dir);
+    oct_engine *e = open_for_others(true, dir);
+    submit_others(e, want);
+    run_to_end(e);
+    oct_engine_close(e);
+    refuse_among_others(true, dir, want);
+    refuse_among_others(false, dir, want);
     run_remove_dir(dir);
 }
