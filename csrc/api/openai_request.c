@@ -305,7 +305,7 @@ static oct_status f_include_reasoning(request *r, const char *f, const json_t *v
 }
 static oct_status f_add_special_tokens(request *r, const char *f, const json_t *v)
 {
-    bool on;
+    bool on = false;
     OCT_TRY(to_bool(f, v, &on));
     r->tokenize_flags &= on ? ~0u : ~(unsigned)OCT_TOKENIZE_BOS_EOS;
     return OCT_OK;
