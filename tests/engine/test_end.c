@@ -276,6 +276,33 @@ Test(end, values_that_are_not_numbers_end_one_request_and_are_not_cached, .timeo
     fake_close(&f);
 }
 
+/* In the middle of a prompt, where nobody looks unless its logprobs are asked for. */
+Test(end, a_prompt_row_that_is_not_a_number_ends_its_request, .timeout = 60)
+{
+    const struct fake_options o = {
+        .manual = true, .nan_first_token = 1, .nan_position = 70, .max_num_batched_tokens = 30};
+    struct fake f;
+    static struct story s[4];
+    fake_open(&o, &f);
+    for (int i = 0; i < 4; i++) {
+        story_prompt(&s[i], (uint64_t)i, 100, 0, 8);
+        s[i].wants_prompt = i < 3;
+        s[i].n_prompt_top = i;
+        s[i].prompt[0] = i == 1 ? 1 : 10 + i;
+        cr_assert_eq(story_submit(f.e, &s[i]), OCT_OK);
+    }
+    cr_assert_eq(oct_engine_drain(f.e, -1), OCT_OK);
+    fake_close(&f);
+    for (int i = 0; i < 4; i++) {
+        if (i == 1) {
+            cr_assert_eq(s[i].status, OCT_E_NUMERIC, "%s", s[i].error);
+            cr_assert(s[i].n_ends == 1 && s[i].n_tokens == 0 && s[i].n_prompts == 0);
+        } else {
+            cr_assert_null(story_check(&s[i], &o), "request %d: %s", i, story_check(&s[i], &o));
+        }
+    }
+}
+
 /* ---- no memory ---- */
 
 #if OCT_FAULTS
