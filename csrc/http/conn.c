@@ -8,7 +8,6 @@
 #include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 static void on_output(struct evbuffer *out, const struct evbuffer_cb_info *info, void *arg);
@@ -30,23 +29,6 @@ void oct_http_doom(struct oct_http_conn *c, enum oct_http_end how)
         (void)bufferevent_disable(c->bev, EV_READ | EV_WRITE);
         oct_http_unsettle(c);
     }
-}
-
-/* ---- leaving while we do not read ---- */
-
-/* libevent stops reading when n_pipelined bytes wait, and then would not see the client leave. */
-static void watch(struct oct_http_conn *c, bool on)
-{
-    const int fd = bufferevent_getfd(c->bev);
-    if (c->is_watched == on || fd < 0) {
-        return;
-    }
-    struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = c};
-    if (epoll_ctl(c->h->watch_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &ev) != 0) {
-        oct_http_doom(c, OCT_HTTP_ABORTED); /* the kernel has no memory for it */
-        return;
-    }
-    c->is_watched = on;
 }
 
 /* ---- exchanges ---- */
@@ -201,10 +183,10 @@ static void feed(struct oct_http_conn *c)
     if (c->is_doomed) {
         return;
     }
+    /* We never stop reading, or we would not see the client leave. */
+    c->must_close |= evbuffer_get_length(in) > (size_t)c->h->limits.n_pipelined;
     if (c->must_close) { /* nothing that follows will be answered */
         drain_input(c);
-    } else {
-        watch(c, evbuffer_get_length(in) >= (size_t)c->h->limits.n_pipelined);
     }
 }
 
@@ -230,10 +212,7 @@ static void start_linger(struct oct_http_conn *c)
     }
     c->state = OCT_HTTP_CONN_LINGER;
     oct_http_wait_for(c, OCT_HTTP_WAIT_LINGER);
-    watch(c, false);
-    if (!c->is_doomed) {
-        drain_input(c);
-    }
+    drain_input(c);
 }
 
 /* The whole answer has been handed to the kernel. */
@@ -249,7 +228,6 @@ static void answered(struct oct_http_conn *c)
     }
     c->state = OCT_HTTP_CONN_IDLE;
     oct_http_wait_for(c, OCT_HTTP_WAIT_KEEP_ALIVE);
-    watch(c, false);
     feed(c);
 }
 
@@ -257,7 +235,6 @@ static void free_conn(struct oct_http_conn *c)
 {
     struct oct_http *h = c->h;
     oct_http_wait_for(c, OCT_HTTP_N_WAITS);
-    watch(c, false);
     const int fd = bufferevent_getfd(c->bev);
     if (fd < 0) { /* the other end of a pair is told nothing when this one is freed */
         (void)bufferevent_flush(c->bev, EV_WRITE, BEV_FINISHED);
@@ -366,11 +343,6 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
         oct_http_unsettle(c);
         return;
     }
-    oct_http_conn_left(c);
-}
-
-void oct_http_conn_left(struct oct_http_conn *c)
-{
     oct_http_doom(c, OCT_HTTP_LEFT);
 }
 
@@ -416,7 +388,7 @@ oct_status oct_http_conn_open(struct oct_http *h, struct bufferevent *bev, SSL *
         h->stats.n_connections++;
     }
     bufferevent_setcb(bev, on_read, on_write, on_event, c);
-    bufferevent_setwatermark(bev, EV_READ, 0, (size_t)h->limits.n_pipelined);
+    bufferevent_setwatermark(bev, EV_READ, 0, (size_t)h->limits.n_pipelined + 1);
     bufferevent_setwatermark(bev, EV_WRITE, h->limits.out_bytes / 2, 0);
     oct_http_wait_for(c, ssl ? OCT_HTTP_WAIT_HEAD : OCT_HTTP_WAIT_KEEP_ALIVE);
     if (bufferevent_enable(bev, EV_READ | EV_WRITE) != 0) {

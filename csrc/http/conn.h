@@ -50,10 +50,9 @@ struct oct_http_conn {
     enum oct_http_conn_state state;
     enum oct_http_end fate;    /* doomed: how its exchange ends */
     bool is_doomed, is_queued; /* queued: in h->unsettled */
-    bool is_watched; /* is in h->watch_fd: reading is suspended, so leaving would not be seen */
-    bool must_close; /* after what is being answered */
-    bool has_left;   /* has sent its end of file */
-    bool is_refused; /* told 503 for want of room; not in n_connections */
+    bool must_close;           /* after what is being answered */
+    bool has_left;             /* has sent its end of file */
+    bool is_refused;           /* told 503 for want of room; not in n_connections */
     TAILQ_ENTRY(oct_http_conn) all, waiting, unsettled;
     char peer[64];
 };
@@ -80,9 +79,7 @@ struct oct_http {
     struct event_base *base;
     struct event *wake;  /* the eventfd that oct_http_post writes to */
     struct event *timer; /* only wakes the loop; deadlines are judged by oct_clock_us() */
-    struct event *watch; /* see watch_fd */
     int wake_fd;
-    int watch_fd;   /* epoll: connections that we do not read from, and that may leave */
     int reserve_fd; /* given up for a moment to tell a client that there is no file left for it */
     struct oct_http_conns all, unsettled, waiting[OCT_HTTP_N_WAITS];
     int64_t timer_us;                    /* when the timer fires; 0: not set */
@@ -114,8 +111,6 @@ void oct_http_doom(struct oct_http_conn *c, enum oct_http_end how);
 void oct_http_unsettle(struct oct_http_conn *c);
 void oct_http_settle_all(struct oct_http *h);
 void oct_http_conn_deadline(struct oct_http_conn *c);
-/* From the inner epoll: the client has closed or reset a connection that is not being read. */
-void oct_http_conn_left(struct oct_http_conn *c);
 
 /* ---- respond.c ---- */
 

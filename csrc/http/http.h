@@ -46,8 +46,9 @@ struct oct_http_limits {
                               the answer reaches it */
     int32_t n_connections; /* 10000, less where the process may not open so many files; over it a
                               new connection is told 503 and closed */
-    int32_t n_pipelined;   /* requests of one connection are answered in order, one at a time; while
-                              one is answered no more than this many bytes are read ahead: 64 KiB */
+    int32_t n_pipelined; /* 64 KiB. Requests of one connection are answered in order, one at a time;
+                            who sends more than this behind the one that is answered loses it: the
+                            connection closes after that answer */
 };
 
 enum oct_http_end {

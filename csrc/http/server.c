@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -151,18 +150,6 @@ static bool has_task(struct oct_http *h)
     return yes;
 }
 
-/* ---- connections that are not read from ---- */
-
-static void on_watch(evutil_socket_t fd, short what, void *arg)
-{
-    struct epoll_event ev[64];
-    (void)what, (void)arg;
-    const int n = epoll_wait(fd, ev, 64, 0);
-    for (int i = 0; i < n; i++) {
-        oct_http_conn_left(ev[i].data.ptr);
-    }
-}
-
 /* ---- turns ---- */
 
 oct_status oct_http_turn(struct oct_http *h, bool block)
@@ -171,7 +158,7 @@ oct_status oct_http_turn(struct oct_http *h, bool block)
     if (may_sleep) {
         OCT_TRY(set_timer(h));
     }
-    if (event_base_loop(h->base, may_sleep ? EVLOOP_ONCE : EVLOOP_NONBLOCK) < 0) {
+    if (event_base_loop(h->base, may_sleep ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK) < 0) {
         return OCT_FAIL(OCT_E_IO, "the event loop failed: %s", strerror(errno));
     }
     run_tasks(h);
@@ -294,7 +281,7 @@ oct_status oct_http_create(const struct oct_http_limits *limits,
     oct_status st;
     h->limits = limits ? *limits : (struct oct_http_limits){0};
     h->handler = *handler;
-    h->wake_fd = h->watch_fd = h->reserve_fd = -1;
+    h->wake_fd = h->reserve_fd = -1;
     TAILQ_INIT(&h->all);
     TAILQ_INIT(&h->unsettled);
     for (int i = 0; i < OCT_HTTP_N_WAITS; i++) {
@@ -304,16 +291,14 @@ oct_status oct_http_create(const struct oct_http_limits *limits,
     OCT_TRY_GOTO(check_limits(&h->limits), st, fail);
     set_defaults(&h->limits);
     h->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    h->watch_fd = epoll_create1(EPOLL_CLOEXEC);
     h->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (h->wake_fd < 0 || h->watch_fd < 0 || h->reserve_fd < 0) {
+    if (h->wake_fd < 0 || h->reserve_fd < 0) {
         st = OCT_FAIL(OCT_E_IO, "the HTTP server cannot open its files: %s", strerror(errno));
         goto fail;
     }
     h->base = new_base();
     h->wake = h->base ? new_event(h, h->wake_fd, on_wake) : NULL;
-    h->watch = h->wake ? new_event(h, h->watch_fd, on_watch) : NULL;
-    h->timer = h->watch ? new_event(h, -1, on_timer) : NULL;
+    h->timer = h->wake ? new_event(h, -1, on_timer) : NULL;
     if (!h->timer) {
         st = OCT_FAIL(OCT_E_MEM, "the event loop cannot be set up: out of memory, or this system "
                                  "has no epoll");
@@ -339,7 +324,7 @@ void oct_http_destroy(struct oct_http *h)
     }
     /* clang-format on */
     oct_http_settle_all(h);
-    struct event *events[] = {h->wake, h->timer, h->watch};
+    struct event *events[] = {h->wake, h->timer};
     for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
         if (events[i]) {
             event_free(events[i]);
@@ -348,7 +333,7 @@ void oct_http_destroy(struct oct_http *h)
     if (h->base) {
         event_base_free(h->base); /* runs what bufferevents have left to finalize */
     }
-    const int fds[] = {h->wake_fd, h->watch_fd, h->reserve_fd};
+    const int fds[] = {h->wake_fd, h->reserve_fd};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
         if (fds[i] >= 0) {
             (void)close(fds[i]);

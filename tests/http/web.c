@@ -288,7 +288,7 @@ void web_until(struct web *w, const int *counter, int value)
 {
     const int64_t until = real_ms() + 1000;
     while (*counter != value && real_ms() < until) {
-        web_turns(w, 1);
+        web_turns(w, 20);
         (void)poll(NULL, 0, 1);
     }
     cr_assert_eq(*counter, value, "is %d, not %d", *counter, value);
