@@ -49,6 +49,17 @@ static oct_status read_echo(struct oct_call *c, struct state *s, size_t i)
     return st;
 }
 
+/* Of a request that says no max_tokens: what fits behind its longest prompt is enough. */
+static int32_t default_tokens(const struct oct_call *c)
+{
+    size_t room = DEFAULT_COMPLETION_TOKENS;
+    for (size_t i = 0; i < c->ask.n_prompts; i++) {
+        const size_t n = c->ask.prompts[i].n, all = (size_t)c->api->info.max_model_len;
+        room = n < all && all - n < room ? all - n : room; /* a longer one is refused later */
+    }
+    return (int32_t)room;
+}
+
 static oct_status read_prompts(struct oct_call *c, struct state *s)
 {
     OCT_TRY(oct_call_alloc_prompts(c, s->r.n_prompts));
@@ -58,6 +69,9 @@ static oct_status read_prompts(struct oct_call *c, struct state *s)
         OCT_TRY(oct_openai_prompt(c->api->engine, &s->r, i, &p->ids, &p->n));
         OCT_TRY(s->r.echo ? read_echo(c, s, i) : OCT_OK);
         n_tokens += p->n;
+    }
+    if (s->r.kind == OCT_OPENAI_COMPLETION && !s->r.has_max_tokens) {
+        c->ask.sampling.max_tokens = default_tokens(c);
     }
     if (s->r.echo && s->r.n_top >= 0) {
         const uint64_t entries = n_tokens * (1 + (uint64_t)s->r.n_top);
@@ -78,9 +92,6 @@ static void fill_ask(struct oct_call *c, const struct oct_openai_request *r)
     struct oct_ask *ask = &c->ask;
     ask->n = r->n;
     ask->sampling = r->sampling;
-    if (r->kind == OCT_OPENAI_COMPLETION && !r->has_max_tokens) {
-        ask->sampling.max_tokens = DEFAULT_COMPLETION_TOKENS;
-    }
     ask->stream = r->stream;
     ask->drop_output = r->no_tokens;
     ask->keep_logprobs = r->n_top >= 0;
