@@ -82,7 +82,7 @@ const struct bad_body bad_bodies[] = {
     {"max_tokens: 1e30", TEXT, B("{\"model\":\"tiny\",\"prompt\":\"x\",\"max_tokens\":1e30}"), false},
     {"max_tokens: 9223372036854775808", TEXT, B("{\"model\":\"tiny\",\"prompt\":\"x\",\"max_tokens\":9223372036854775808}"), false},
     {"temperature: -1", TEXT, B("{\"model\":\"tiny\",\"prompt\":\"x\",\"max_tokens\":1,\"temperature\":-1}"), false},
-    {"temperature: 2.5", TEXT, B("{\"model\":\"tiny\",\"prompt\":\"x\",\"max_tokens\":1,\"temperature\":2.5}"), false},
+    {"temperature: 2.5", TEXT, B("{\"model\":\"tiny\",\"prompt\":\"x\",\"max_tokens\":1,\"temperature\":2.5}"), true},
     {"temperature: -1e308", TEXT, B("{\"model\":\"tiny\",\"prompt\":\"x\",\"max_tokens\":1,\"temperature\":-1e308}"), false},
     {"temperature: 'x'", TEXT, B("{\"model\":\"tiny\",\"prompt\":\"x\",\"max_tokens\":1,\"temperature\":\"x\"}"), false},
     {"temperature: []", TEXT, B("{\"model\":\"tiny\",\"prompt\":\"x\",\"max_tokens\":1,\"temperature\":[]}"), false},

@@ -251,16 +251,12 @@ def memory(kit, make):
         server.stop()
         return r
 
-    low, high = 1 * MB, 16 << 30
-    while high - low > max(MB, high // 50):  # the least that serves
-        middle = (low + high) // 2
-        if attempt(middle)["served"]:
-            high = middle
-        else:
-            low = middle
-    points = 12
-    runs = [attempt(low * (i + 1) // points) for i in range(points)]
-    return {"enough_mb": high / MB, "runs": runs}
+    runs = []
+    for mb in (24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048, 4096):
+        runs.append(attempt(mb * MB))
+        if len(runs) > 2 and all(r["served"] for r in runs[-3:]):
+            break
+    return {"runs": runs}
 
 
 def full_disk(kit, make):

@@ -242,14 +242,18 @@ class Table:
         def r(name):
             return self.rounds("memory", name)[0]
 
+        def failing(name):
+            return [x for x in r(name)["runs"] if not x["served"]]
+
         def signals(name):
-            return sum(x["exit"] is not None and x["exit"] < 0 for x in r(name)["runs"])
+            return sum(x["exit"] is not None and x["exit"] < 0 for x in failing(name))
 
         def silent(name):
-            return sum(x["exit"] is None and not x["served"] for x in r(name)["runs"])
+            return sum(x["exit"] is None for x in failing(name))
 
-        self.add("Little memory", "starts in too little address space that a signal ended / that hang",
-                 lambda n: f"{signals(n)} / {silent(n)} of {len(r(n)['runs'])} below {r(n)['enough_mb']:.0f} MB", "0",
+        self.add("Little memory", "starts that fail in 24 MB of address space and up: by a signal / without an end",
+                 lambda n: f"{signals(n)} / {silent(n)} of {len(failing(n))}; serves in "
+                           f"{min((x['mb'] for x in r(n)['runs'] if x['served']), default=0):.0f} MB", "0 / 0",
                  lambda: signals("octavo") == 0 and silent("octavo") == 0)
 
     def full_disk(self):
