@@ -164,6 +164,9 @@ struct oct_engine_options {
                                       kv_cache_bytes says how much */
     int32_t sync_kernels; /* 1: waits after each kernel of a CUDA device, so that an error names the
                              one that failed; slow, records no CUDA graphs */
+    const char *gemm_provider; /* who multiplies matrices on a CUDA device: "octavo", or "cublaslt",
+                                  with which the bits of an answer may depend on what runs beside
+                                  it; NULL: "octavo" */
 };
 #define OCT_ENGINE_OPTIONS_INIT \
     { \

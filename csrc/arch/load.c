@@ -93,7 +93,8 @@ oct_status oct_load_stack(struct oct_model *m, const struct oct_source *s, int l
                                       .k = (int32_t)cols,
                                       .dtype = m->dtype,
                                       .gate_up = parts[0].role == OCT_ROLE_GATE,
-                                      .rows = rows},
+                                      .rows = rows,
+                                      .bias = b},
             matrix);
     }
     if (st == OCT_OK && bias) {

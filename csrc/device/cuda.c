@@ -19,18 +19,23 @@ oct_status oct_cuda_enter(struct oct_cuda *c)
     return OCT_OK;
 }
 
-oct_status oct_cuda_die(struct oct_cuda *c, oct_cu_result r, const char *what)
+oct_status oct_cuda_die_of(struct oct_cuda *c, const char *what, const char *error)
 {
-    char number[32];
     if (!c->dead) {
         (void)snprintf(c->dead_text, sizeof c->dead_text, "cuda:%d: %s: %s%s", c->ordinal, what,
-                       oct_cu_error_name(c->cu, r, number, sizeof number),
+                       error,
                        strstr(what, "Synchronize") && !c->wait_each
                            ? " (--sync-kernels names the kernel that is to blame)"
                            : "");
         c->dead = true;
     }
     return OCT_FAIL(OCT_E_DEVICE, "%s", c->dead_text);
+}
+
+oct_status oct_cuda_die(struct oct_cuda *c, oct_cu_result r, const char *what)
+{
+    char number[32];
+    return oct_cuda_die_of(c, what, oct_cu_error_name(c->cu, r, number, sizeof number));
 }
 
 /* ---- the table ---- */
@@ -44,19 +49,26 @@ static oct_status cuda_sync(struct oct_device *d)
     return OCT_OK;
 }
 
+static uint64_t own_work_bytes(const struct oct_cuda *c, const struct k_limits *l)
+{
+    return (k_work_bytes(&c->facts, l) + 255) / 256 * 256;
+}
+
 static uint64_t cuda_work_bytes(struct oct_device *d, const struct k_limits *l)
 {
-    return (k_work_bytes(&oct_cuda_of(d)->facts, l) + 255) / 256 * 256;
+    const struct oct_cuda *c = oct_cuda_of(d);
+    return own_work_bytes(c, l) + oct_cuda_lt_work_bytes(c);
 }
 
 static oct_status cuda_prepare(struct oct_device *d, const struct k_limits *l)
 {
     struct oct_cuda *c = oct_cuda_of(d);
     OCT_ASSERT(!c->work.base);
-    const uint64_t bytes = cuda_work_bytes(d, l);
+    const uint64_t bytes = own_work_bytes(c, l);
     k_ptr base;
     OCT_TRY(oct_cuda_enter(c));
     OCT_TRY(oct_cuda_take(c, bytes, &base));
+    OCT_TRY(oct_cuda_lt_prepare(c));
     OCT_CU(c, memset_d8_async, base, 0, K_WORK_TICKET_BYTES, c->stream);
     OCT_CU(c, stream_synchronize, c->stream); /* weights have arrived, or failed, before ready */
     c->work = (struct k_work){base, bytes};
@@ -73,6 +85,7 @@ static void cuda_close(struct oct_device *d)
             (void)c->cu->stream_synchronize(c->stream);
         }
         oct_cuda_graphs_close(c);
+        oct_cuda_lt_close(c);
         oct_cuda_memory_close(c);
         oct_cuda_kernels_unload(c);
         if (c->stream) {

@@ -40,6 +40,11 @@ struct oct_cuda_counts {
 };
 struct oct_cuda_counts oct_cuda_counts(const struct oct_device *d);
 
+/* Matrix products by cuBLASLt instead of our kernels; a device just opened. Rows' bits may depend
+ * on how many others a product has (cuda_cublaslt.c). OCT_E_UNSUPPORTED if there is no such
+ * library. */
+OCT_CHECKED oct_status oct_cuda_use_cublaslt(struct oct_device *d);
+
 /* For finding a kernel that fails: waits after each launch, so that the sentence of a failure names
  * it. Nothing is recorded then. Any time between steps; nothing to a device of another kind. */
 void oct_cuda_wait_each(struct oct_device *d, bool on);

@@ -8,6 +8,7 @@
 #ifndef OCT_DEVICE_CUDA_DEVICE_H
 #define OCT_DEVICE_CUDA_DEVICE_H
 
+#include "device/cublaslt.h"
 #include "device/cuda.h"
 #include "device/cuda_driver.h"
 #include "kernels.h"
@@ -43,6 +44,7 @@ struct oct_cuda_graphs {
     uint64_t key; /* that is being recorded */
     bool recording;
     bool broken; /* while recording: a launch was refused, the record is worthless */
+    bool later;  /* while recording: something must run once before it can be recorded */
     bool off;    /* for good */
 };
 
@@ -59,6 +61,7 @@ struct oct_cuda {
     struct oct_cuda_arena arena;
     struct oct_cuda_staging staging;
     struct oct_cuda_graphs graphs;
+    struct oct_cuda_lt *lt; /* cuda_cublaslt.c; NULL: products are our own kernels' */
     struct oct_cuda_counts counts;
     bool wait_each;
     bool dead;
@@ -67,7 +70,8 @@ struct oct_cuda {
 
 /* What oct_dev_matrix_create() gives: a k_ptr that is the address of this. */
 struct oct_cuda_matrix {
-    k_ptr packed; /* gemm_pack.h */
+    k_ptr packed; /* gemm_pack.h; for cuBLASLt row by row, k_row_stride(k) elements each */
+    k_ptr bias;   /* for cuBLASLt: [n] bf16; 0: none */
     int32_t n, k;
     bool gate_up;
 };
@@ -84,6 +88,8 @@ static inline struct oct_cuda *oct_cuda_of(struct oct_device *d)
 OCT_CHECKED oct_status oct_cuda_enter(struct oct_cuda *c);
 /* The device is dead from now on: "cuda:0: WHAT: CUDA_ERROR_...". */
 OCT_CHECKED oct_status oct_cuda_die(struct oct_cuda *c, oct_cu_result r, const char *what);
+/* The same with another library's word for what went wrong. */
+OCT_CHECKED oct_status oct_cuda_die_of(struct oct_cuda *c, const char *what, const char *error);
 /* Calls the driver; a failure is final. */
 #define OCT_CU(c, call, ...) \
     do { \
@@ -125,6 +131,20 @@ OCT_CHECKED oct_status oct_cuda_matrix_create(struct oct_device *d, const struct
                                               k_ptr *out);
 void oct_cuda_matrix_destroy(struct oct_device *d, k_ptr m);
 uint64_t oct_cuda_matrix_bytes(struct oct_device *d, int32_t n, int32_t k, int32_t dtype);
+
+/* ---- cuda_cublaslt.c: c->lt is there, unless it says otherwise ---- */
+
+/* Weight and bias of a matrix whose numbers are set. What has been taken stays in x. */
+OCT_CHECKED oct_status oct_cuda_lt_matrix_fill(struct oct_cuda *c, const struct oct_matrix_desc *m,
+                                               struct oct_cuda_matrix *x);
+uint64_t oct_cuda_lt_matrix_bytes(int32_t n, int32_t k);
+/* a->weight is not looked at, w is. */
+OCT_CHECKED oct_status oct_cuda_lt_gemm(struct oct_cuda *c, const struct k_gemm_args *a,
+                                        const struct oct_cuda_matrix *w);
+/* Without c->lt: 0, nothing, nothing. */
+uint64_t oct_cuda_lt_work_bytes(const struct oct_cuda *c);
+OCT_CHECKED oct_status oct_cuda_lt_prepare(struct oct_cuda *c);
+void oct_cuda_lt_close(struct oct_cuda *c);
 
 /* ---- cuda_kernels.c ---- */
 

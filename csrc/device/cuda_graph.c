@@ -46,7 +46,7 @@ oct_status oct_cuda_record_begin(struct oct_device *d, uint64_t key, enum oct_re
         return OCT_OK;
     }
     g->recording = true;
-    g->broken = false;
+    g->broken = g->later = false;
     g->key = key;
     *out = OCT_RECORD_ON;
     return OCT_OK;
@@ -100,14 +100,15 @@ oct_status oct_cuda_record_end(struct oct_device *d, bool *again)
     if (r != OCT_CU_OK) { /* once more, in case the stream still captures: then nothing would run */
         (void)c->cu->stream_end_capture(c->stream, &graph);
     }
-    if (r == OCT_CU_OK && !c->graphs.broken) {
+    const bool wait = r == OCT_CU_OK && c->graphs.later;
+    if (r == OCT_CU_OK && !c->graphs.broken && !wait) {
         done = finish(c, graph);
     } else if (graph) {
         (void)c->cu->graph_destroy(graph);
     }
     if (done) {
         c->counts.records++;
-    } else {
+    } else if (!wait) {
         c->graphs.off = c->counts.records_off = true;
     }
     *again = !done;

@@ -23,12 +23,12 @@ union op_args {
 #undef MEMBER
 };
 
-/* The address of the packed weight behind a handle. */
-static k_ptr packed(const struct k_gemm_args *a, bool gate_up)
+/* What is behind the handle of a weight. */
+static const struct oct_cuda_matrix *matrix_of(const struct k_gemm_args *a, bool gate_up)
 {
     const struct oct_cuda_matrix *m = (const void *)(uintptr_t)a->weight;
     OCT_ASSERT(m && m->n == a->n && m->k == a->k && m->gate_up == gate_up);
-    return m->packed;
+    return m;
 }
 
 static oct_status failed(struct oct_cuda *c, oct_cu_result r, const char *kernel)
@@ -88,9 +88,9 @@ static oct_status plan_and_launch(struct oct_cuda *c, enum k_op op, const void *
     union op_args a;
     memcpy(&a, args, ops[op].arg_bytes);
     if (op == K_OP_gemm) {
-        a.gemm.weight = packed(&a.gemm, false);
+        a.gemm.weight = matrix_of(&a.gemm, false)->packed;
     } else if (op == K_OP_gemm_silu) {
-        a.gemm_silu.gemm.weight = packed(&a.gemm_silu.gemm, true);
+        a.gemm_silu.gemm.weight = matrix_of(&a.gemm_silu.gemm, true)->packed;
     }
     struct k_launch launches[K_MAX_LAUNCHES];
     const int n = k_plan((int32_t)op, &c->facts, &c->work, &a, launches);
@@ -105,13 +105,28 @@ static oct_status plan_and_launch(struct oct_cuda *c, enum k_op op, const void *
     return OCT_OK;
 }
 
+/* Products go to cuBLASLt, the rest to kernels. */
+static oct_status multiply_or_launch(struct oct_cuda *c, enum k_op op, const void *args)
+{
+    if (op == K_OP_gemm) {
+        const struct k_gemm_args *a = args;
+        return oct_cuda_lt_gemm(c, a, matrix_of(a, false));
+    }
+    if (op == K_OP_gemm_silu) {
+        const struct k_gemm_silu_args *a = args;
+        OCT_TRY(oct_cuda_lt_gemm(c, &a->gemm, matrix_of(&a->gemm, true)));
+        return plan_and_launch(c, K_OP_silu_mul, &a->act);
+    }
+    return plan_and_launch(c, op, args);
+}
+
 oct_status oct_cuda_run(struct oct_device *d, enum k_op op, const void *args)
 {
     struct oct_cuda *c = oct_cuda_of(d);
     OCT_ASSERT((unsigned)op < K_N_OPS && c->work.base);
     OCT_TRY(oct_cuda_enter(c));
     oct_nvtx_push(ops[op].name);
-    const oct_status st = plan_and_launch(c, op, args);
+    const oct_status st = c->lt ? multiply_or_launch(c, op, args) : plan_and_launch(c, op, args);
     oct_nvtx_pop();
     if (st != OCT_OK) {
         c->graphs.broken = true; /* if it was being recorded: a part is no record */

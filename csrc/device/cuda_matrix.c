@@ -40,6 +40,13 @@ static oct_status upload_packed(struct oct_cuda *c, const struct oct_matrix_desc
     return OCT_OK;
 }
 
+static oct_status fill_packed(struct oct_cuda *c, const struct oct_matrix_desc *m,
+                              struct oct_cuda_matrix *x)
+{
+    OCT_TRY(oct_cuda_take(c, k_gemm_packed_bytes(m->n, m->k), &x->packed));
+    return upload_packed(c, m, x->packed);
+}
+
 oct_status oct_cuda_matrix_create(struct oct_device *d, const struct oct_matrix_desc *m, k_ptr *out)
 {
     struct oct_cuda *c = oct_cuda_of(d);
@@ -51,7 +58,7 @@ oct_status oct_cuda_matrix_create(struct oct_device *d, const struct oct_matrix_
                         "multiply; use --dtype bfloat16",
                         c->ordinal, m->n, m->k);
     }
-    if (!k_gemm_packed_bytes(m->n, m->k)) {
+    if (!c->lt && !k_gemm_packed_bytes(m->n, m->k)) {
         return OCT_FAIL(OCT_E_UNSUPPORTED, "cuda:%d: no layout for a weight of %d x %d", c->ordinal,
                         m->n, m->k);
     }
@@ -60,12 +67,7 @@ oct_status oct_cuda_matrix_create(struct oct_device *d, const struct oct_matrix_
         return oct_no_memory("a matrix", sizeof *x);
     }
     *x = (struct oct_cuda_matrix){.n = m->n, .k = m->k, .gate_up = m->gate_up};
-    oct_status st = oct_cuda_take(c, k_gemm_packed_bytes(m->n, m->k), &x->packed);
-    if (st != OCT_OK) {
-        oct_free(x);
-        return st;
-    }
-    st = upload_packed(c, m, x->packed);
+    const oct_status st = c->lt ? oct_cuda_lt_matrix_fill(c, m, x) : fill_packed(c, m, x);
     if (st != OCT_OK) {
         oct_cuda_matrix_destroy(d, (k_ptr)(uintptr_t)x);
         return st;
@@ -77,13 +79,17 @@ oct_status oct_cuda_matrix_create(struct oct_device *d, const struct oct_matrix_
 void oct_cuda_matrix_destroy(struct oct_device *d, k_ptr m)
 {
     struct oct_cuda_matrix *x = (void *)(uintptr_t)m;
-    oct_cuda_free(d, x->packed);
+    const k_ptr blocks[] = {x->packed, x->bias};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+        if (blocks[i]) {
+            oct_cuda_free(d, blocks[i]);
+        }
+    }
     oct_free(x);
 }
 
 uint64_t oct_cuda_matrix_bytes(struct oct_device *d, int32_t n, int32_t k, int32_t dtype)
 {
-    (void)d;
     (void)dtype; /* there is but one */
-    return k_gemm_packed_bytes(n, k);
+    return oct_cuda_of(d)->lt ? oct_cuda_lt_matrix_bytes(n, k) : k_gemm_packed_bytes(n, k);
 }

@@ -19,9 +19,11 @@ struct oct_device;
 /* A weight [n, k] given row-major in `dtype`. */
 struct oct_matrix_desc {
     int32_t n, k;
-    int32_t dtype;    /* enum k_dtype */
-    const void *rows; /* host memory, [n, k]; borrowed until the call returns */
-    bool gate_up;     /* gate rows, then as many up rows: for gemm_silu alone */
+    int32_t dtype;     /* enum k_dtype */
+    const void *rows;  /* host memory, [n, k]; borrowed until the call returns */
+    bool gate_up;      /* gate rows, then as many up rows: for gemm_silu alone */
+    const float *bias; /* [n] what products with it have as gemm_args.bias, or NULL: none has
+                          one; host memory, borrowed too */
 };
 
 /* What a device says to the beginning of a stretch of ops that it may have recorded before. */
@@ -64,8 +66,8 @@ struct oct_device_table {
     oct_status (*get)(struct oct_device *d, void *dst, k_ptr src, size_t bytes);
     /* [own memory] key: the same ops with the same arguments, addresses and numbers alike. */
     oct_status (*record_begin)(struct oct_device *d, uint64_t key, enum oct_record *out);
-    /* Enqueues what was recorded. *again: recording failed for good, without harm: run the ops once
-     * more (record_begin will say NO from now on). */
+    /* Enqueues what was recorded. *again: it could not be recorded, without harm: run the ops once
+     * more (record_begin may say NO from now on). */
     oct_status (*record_end)(struct oct_device *d, bool *again);
     void (*close)(struct oct_device *d); /* frees the device itself; matrices and memory first */
 };

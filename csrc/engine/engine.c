@@ -65,6 +65,7 @@ static oct_status load(struct oct_engine *e, const struct oct_engine_options *o)
     OCT_TRY_GOTO(oct_chat_init(&e->chat, e->vocab, o->chat_template, o->chat_template_name), st,
                  done);
     OCT_TRY_GOTO(oct_device_pick(o->device, o->n_threads, &e->dev), st, done);
+    OCT_TRY_GOTO(oct_device_gemm_provider(e->dev, o->gemm_provider), st, done);
     oct_cuda_wait_each(e->dev, o->sync_kernels != 0);
     OCT_TRY_GOTO(oct_plan_make(&e->cfg, o, e->dev, true, &e->plan), st, done);
     OCT_TRY_GOTO(oct_dev_reserve(e->dev, e->plan.total_bytes), st, done);

@@ -65,3 +65,21 @@ oct_status oct_device_pick(const char *name, int n_threads, struct oct_device **
                     "device is \"%s\"; it must be auto, cpu, cuda or cuda:N (N up to %d)", quoted,
                     (int)MAX_ORDINAL);
 }
+
+oct_status oct_device_gemm_provider(struct oct_device *d, const char *name)
+{
+    char quoted[64];
+    if (!name || !strcmp(name, "octavo")) {
+        return OCT_OK;
+    }
+    if (strcmp(name, "cublaslt") != 0) {
+        oct_error_quote(quoted, sizeof quoted, name, strlen(name));
+        return OCT_FAIL(OCT_E_ARG, "gemm_provider is \"%s\"; it must be octavo or cublaslt",
+                        quoted);
+    }
+    if (d->host_memory) {
+        return OCT_FAIL(OCT_E_ARG,
+                        "gemm_provider cublaslt is for CUDA devices; this one is the CPU");
+    }
+    return oct_cuda_use_cublaslt(d);
+}

@@ -11,6 +11,10 @@
  * OCT_E_DEVICE with the reason if a device that was asked for by name cannot be had. */
 OCT_CHECKED oct_status oct_device_pick(const char *name, int n_threads, struct oct_device **out);
 
+/* Who multiplies matrices on that device, which was just picked. name: "octavo" or NULL, "cublaslt"
+ * (CUDA devices). OCT_E_ARG for another name or device, OCT_E_UNSUPPORTED without the library. */
+OCT_CHECKED oct_status oct_device_gemm_provider(struct oct_device *d, const char *name);
+
 /* Whether that name leads to a CUDA device; for what has to be done before it is opened. */
 bool oct_device_wants_cuda(const char *name);
 

@@ -3,6 +3,7 @@
  * A CUDA device that fails, wherever: allocation, launch, the whole device lost (VGPU_FAIL of the
  * virtual GPU). An engine either does not open, with a sentence, or goes to its dead state: every
  * request ends once, with its tokens or with OCT_E_DEVICE, and no other is taken. */
+#include "engine/pick_device.h"
 #include "support/run.h"
 
 #include <criterion/criterion.h>
@@ -15,7 +16,7 @@ enum { N_REQUESTS = 3 };
 enum outcome { DID_NOT_OPEN, DIED, FINISHED };
 
 /* One engine under one plan of failures, in this process (the virtual GPU reads the plan once). */
-static enum outcome live(const char *plan)
+static enum outcome live_with(const char *plan, const char *products)
 {
     static struct run_answer a[N_REQUESTS];
     struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
@@ -30,6 +31,7 @@ static enum outcome live(const char *plan)
     oct_tiny_write_hf(&t, dir);
     o.model_path = dir;
     o.device = "cuda";
+    o.gemm_provider = products;
     o.max_num_seqs = 4;
     o.max_num_batched_tokens = 32;
     const oct_status st = oct_engine_open(&o, &e);
@@ -83,6 +85,11 @@ static enum outcome live(const char *plan)
     return failed > 0 || n < N_REQUESTS ? DIED : FINISHED;
 }
 
+static enum outcome live(const char *plan)
+{
+    return live_with(plan, NULL);
+}
+
 Test(cuda_faults, no_failure_no_error, .timeout = 60)
 {
     cr_assert_eq(live("lost:1000000000"), FINISHED);
@@ -129,3 +136,32 @@ LOST(60)
 LOST(150)
 LOST(200)
 LOST(250)
+
+/* cuBLASLt as the provider of products: eager steps and recorded ones, opening. */
+#ifdef OCT_TEST_CUBLASLT
+#define PRODUCT(name, plan, outcome) \
+    Test(cuda_faults, product_##name, .timeout = 60) \
+    { \
+        cr_assert_eq(live_with(plan, "cublaslt"), outcome); \
+    }
+PRODUCT(none, "lost:1000000000", FINISHED)
+PRODUCT(library_does_not_start, "cublasLtCreate:1", DID_NOT_OPEN)
+PRODUCT(first, "cublasLtMatmul:1", DIED)
+PRODUCT(in_a_later_layer, "cublasLtMatmul:7=13", DIED)
+PRODUCT(has_no_algorithm, "cublasLtMatmulAlgoGetHeuristic:4", DIED)
+PRODUCT(all_from_some_on, "cublasLtMatmul:40+", DIED)
+PRODUCT(allocates_nothing_later, "cuMemAlloc:2+", FINISHED)
+#endif
+
+Test(cuda_faults, products_by_somebody_unknown)
+{
+    struct oct_device *d = NULL;
+    cr_assert_eq(oct_device_pick("cpu", 1, &d), OCT_OK, "%s", oct_last_error());
+    cr_assert_eq(oct_device_gemm_provider(d, NULL), OCT_OK);
+    cr_assert_eq(oct_device_gemm_provider(d, "octavo"), OCT_OK);
+    cr_assert_eq(oct_device_gemm_provider(d, "magma"), OCT_E_ARG);
+    cr_assert_not_null(strstr(oct_last_error(), "\"magma\"; it must be octavo or cublaslt"));
+    cr_assert_eq(oct_device_gemm_provider(d, "cublaslt"), OCT_E_ARG);
+    cr_assert_not_null(strstr(oct_last_error(), "for CUDA devices"));
+    oct_dev_close(d);
+}

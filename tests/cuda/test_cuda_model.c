@@ -17,7 +17,8 @@ enum { N_GREEDY = 6 };
 
 struct how {
     const char *device, *dtype;
-    int rows; /* of a step */
+    int rows;             /* of a step */
+    const char *products; /* gemm_provider */
 };
 
 static struct oct_engine_options options_of(const struct how *h)
@@ -25,6 +26,7 @@ static struct oct_engine_options options_of(const struct how *h)
     struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
     o.device = h->device;
     o.dtype = h->dtype;
+    o.gemm_provider = h->products;
     o.n_threads = 2;
     o.max_num_seqs = h->rows;
     o.max_num_batched_tokens = h->rows;
@@ -60,11 +62,12 @@ static void run_greedy(const struct oct_golden *g, const struct how *h, struct r
 
 /* The CPU's greedy tokens, up to one that the CPU itself saw within `tie` of the other's choice:
  * from there on the two read different texts. Returns how many are equal. */
-static int check_greedy(const struct oct_golden *g, const char *what, double tie)
+static int check_greedy(const struct oct_golden *g, const char *what, const char *products,
+                        double tie)
 {
     static struct run_answer cpu, cuda;
-    run_greedy(g, &(struct how){"cpu", "bfloat16", 64}, &cpu);
-    run_greedy(g, &(struct how){"cuda", NULL, 64}, &cuda);
+    run_greedy(g, &(struct how){"cpu", "bfloat16", 64, NULL}, &cpu);
+    run_greedy(g, &(struct how){"cuda", NULL, 64, products}, &cuda);
     int n = 0;
     while (n < N_GREEDY && cpu.tokens[n] == cuda.tokens[n]) {
         n++;
@@ -100,15 +103,15 @@ static double distance(const struct oct_golden *g, const float *a, const float *
  * which moves a rounding now and then. Each is as far from the exact model as the other; hence
  * their distances from fp32 are of one size (twice the CPU's bounds the maximum, which is one draw
  * from the tail, and 1.25 times the mean, which is an average over 25,000 logits). */
-static int check_family(const char *arch, const char *name)
+static int check_family(const char *arch, const char *name, const char *products)
 {
     struct oct_golden *g = oct_golden_load(name);
     double cpu_mean, cuda_mean, mean;
     (void)setenv("VGPU_ARCH", arch, 1);
     (void)setenv("VGPU_MEM", "256M", 1);
-    float *exact = logits_of(g, &(struct how){"cpu", "float32", 80});
-    float *cpu = logits_of(g, &(struct how){"cpu", "bfloat16", 80});
-    float *cuda = logits_of(g, &(struct how){"cuda", NULL, 80});
+    float *exact = logits_of(g, &(struct how){"cpu", "float32", 80, NULL});
+    float *cpu = logits_of(g, &(struct how){"cpu", "bfloat16", 80, NULL});
+    float *cuda = logits_of(g, &(struct how){"cuda", NULL, 80, products});
     const double cpu_error = distance(g, cpu, exact, &cpu_mean);
     const double cuda_error = distance(g, cuda, exact, &cuda_mean);
     cr_expect_leq(cuda_error, 2 * cpu_error, "%s on %s: logits off by %g, the CPU's by %g", name,
@@ -119,8 +122,8 @@ static int check_family(const char *arch, const char *name)
     const double apart = distance(g, cuda, cpu, &mean);
 
     static const int chunks[] = {1, 7, 64};
-    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
-        float *again = logits_of(g, &(struct how){"cuda", NULL, chunks[i]});
+    for (size_t i = 0; !products && i < sizeof chunks / sizeof *chunks; i++) {
+        float *again = logits_of(g, &(struct how){"cuda", NULL, chunks[i], NULL});
         const size_t n = (size_t)g->n_positions * (size_t)g->tiny.vocab_size;
         for (size_t j = 0; j < n; j++) {
             cr_assert_eq(memcmp(again + j, cuda + j, sizeof(float)), 0,
@@ -134,7 +137,7 @@ static int check_family(const char *arch, const char *name)
     /* Both of two logits may move by what was the most for any logit of the text. */
     char what[64];
     (void)snprintf(what, sizeof what, "%s on %s", name, arch);
-    const int n = check_greedy(g, what, 2 * apart);
+    const int n = check_greedy(g, what, products, 2 * apart);
     free(exact);
     free(cpu);
     free(cuda);
@@ -152,7 +155,7 @@ static void run_steps(bool eager, struct run_answer *a)
     enum { N_LONG = 508 };
     static int32_t prompt[N_LONG];
     struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
-    struct oct_engine_options o = options_of(&(struct how){"cuda", NULL, 128});
+    struct oct_engine_options o = options_of(&(struct how){"cuda", NULL, 128, NULL});
     struct oct_sampling s = OCT_SAMPLING_INIT;
     t.max_positions = 640;
     o.enforce_eager = eager;
@@ -195,11 +198,11 @@ Test(cuda_model, recorded_steps_give_the_bits_of_launched_ones, .timeout = 300)
     }
 }
 
-static void check_all(const char *arch)
+static void check_all(const char *arch, const char *const *names, const char *products)
 {
     int n = 0, equal = 0;
-    for (; oct_golden_names[n]; n++) {
-        equal += check_family(arch, oct_golden_names[n]);
+    for (; names[n]; n++) {
+        equal += check_family(arch, names[n], products);
     }
     (void)printf("%s: %d of %d greedy tokens are the CPU's\n", arch, equal, n * N_GREEDY);
     cr_assert_geq(equal, n * N_GREEDY * 3 / 4); /* the others stand behind a tie */
@@ -207,10 +210,21 @@ static void check_all(const char *arch)
 
 Test(cuda_model, every_family_on_a100, .timeout = 300)
 {
-    check_all("a100");
+    check_all("a100", oct_golden_names, NULL);
 }
 
 Test(cuda_model, every_family_on_h100, .timeout = 300)
 {
-    check_all("h100");
+    check_all("h100", oct_golden_names, NULL);
+}
+
+/* Without the bits of other chunks, which it does not promise. */
+Test(cuda_model, products_by_cublaslt, .timeout = 300)
+{
+    static const char *const names[] = {"llama", "qwen2", "mistral",
+                                        NULL}; /* the second has biases */
+#ifndef OCT_TEST_CUBLASLT
+    cr_skip_test("no stand-in of cuBLASLt: its header was not found");
+#endif
+    check_all("h100", names, "cublaslt");
 }

@@ -43,8 +43,8 @@ static void open_rig(struct rig *r)
     for (uint32_t i = 0; i < PAD * K; i++) {
         r->in[i] = i < M * K ? whole(i * 7 + 3) : 0x7fc0; /* NaN in the rows of the padding */
     }
-    const struct oct_matrix_desc plain = {N, K, K_BF16, r->weight, false};
-    const struct oct_matrix_desc pair = {N, K, K_BF16, r->weight, true};
+    const struct oct_matrix_desc plain = {N, K, K_BF16, r->weight, false, NULL};
+    const struct oct_matrix_desc pair = {N, K, K_BF16, r->weight, true, NULL};
     const uint64_t matrix = r->d->table->matrix_bytes(r->d, N, K, K_BF16);
     DONE(oct_dev_reserve(r->d, oct_dev_work_bytes(r->d, &limits) + 2 * matrix + (1 << 18)));
     DONE(oct_dev_matrix_create(r->d, &plain, &r->plain));

@@ -153,7 +153,7 @@ static void compare_weight(struct oct_device *d, int32_t n, int32_t k, bool gate
     }
     k_gemm_pack(rows, n, k, gate_up, 0, k_gemm_n_panels(n), want);
     const uint64_t used = oct_cuda_counts(d).used_bytes;
-    const struct oct_matrix_desc desc = {n, k, K_BF16, rows, gate_up};
+    const struct oct_matrix_desc desc = {n, k, K_BF16, rows, gate_up, NULL};
     k_ptr m;
     DONE(oct_dev_matrix_create(d, &desc, &m));
     memset(rows, 0xff, n_rows * 2);
@@ -186,9 +186,9 @@ Test(cuda_memory, weights_arrive_packed)
     }
     k_ptr m = 0;
     float rows[64] = {0};
-    const struct oct_matrix_desc f32 = {8, 8, K_F32, rows, false};
+    const struct oct_matrix_desc f32 = {8, 8, K_F32, rows, false, NULL};
     FAILS(oct_dev_matrix_create(d, &f32, &m), OCT_E_UNSUPPORTED, "bfloat16");
-    const struct oct_matrix_desc large = {65536, 4096, K_BF16, rows, false};
+    const struct oct_matrix_desc large = {65536, 4096, K_BF16, rows, false, NULL};
     FAILS(oct_dev_matrix_create(d, &large, &m), OCT_E_MEM, "reserved are free");
     cr_assert(m == 0 && oct_cuda_counts(d).used_bytes == 0);
     oct_dev_close(d);
