@@ -23,7 +23,7 @@
 #include <stddef.h>
 
 struct web {
-    struct oct_http *h;
+    struct oct_http *h; /* NULL: in another process; then nothing turns */
     uint16_t port;
     struct oct_http_exchange *last; /* of /late; NULL after its end */
     int n_heads, n_requests, n_ends, n_rooms;
