@@ -199,6 +199,8 @@ rm -rf "$results"
 mkdir -p "$results"
 # Tests of the demo model skip without it, and say so.
 scripts/demo_model.sh > "$results/demo_model.log" 2>&1 || echo "no demo model: see build/test-results/demo_model.log"
+PROMTOOL=$(scripts/promtool.sh 2> "$results/promtool.log") || PROMTOOL= # its tests skip
+export PROMTOOL
 
 # Kernels are compiled where there is a compiler; a machine without one gets it from PyPI.
 if [[ ! -x /usr/local/cuda/bin/nvcc && ! -x build/cuda-toolkit/bin/nvcc ]] && ! command -v nvcc > /dev/null; then

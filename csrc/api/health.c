@@ -114,8 +114,8 @@ void oct_api_ready(struct oct_api *a, struct oct_http_exchange *x)
     case OCT_API_LOADING:
         oct_http_add_header(x, "Retry-After", "1");
         oct_api_send_json(a, x, 503,
-                          json_pack("{s:s, s:f}", "status", "loading", "percent",
-                                    (double)(int)(1000 * a->health.load_part) / 10));
+                          json_pack("{s:s, s:i}", "status", "loading", "percent",
+                                    (int)(100 * a->health.load_part)));
         return;
     case OCT_API_DEAD:
         oct_api_send_json(a, x, 503, with_message(facts(a, "dead"), a->dead_sentence));

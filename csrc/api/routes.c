@@ -17,6 +17,8 @@ enum { OPEN = OCT_ROUTE_OPEN, ENGINE = OCT_ROUTE_ENGINE };
 const struct oct_route oct_routes[] = {
     {OCT_HTTP_GET, "/", OPEN, OPENAI, oct_api_page},
     {OCT_HTTP_GET, "/health", OPEN, OPENAI, oct_api_health},
+    {OCT_HTTP_GET, "/ping", OPEN, OPENAI, oct_api_health},
+    {OCT_HTTP_POST, "/ping", OPEN, OPENAI, oct_api_health},
     {OCT_HTTP_GET, "/ready", OPEN, OPENAI, oct_api_ready},
     {OCT_HTTP_GET, "/version", OPEN, OPENAI, oct_api_version},
     {OCT_HTTP_GET, "/metrics", 0, OPENAI, oct_api_metrics},

@@ -21,11 +21,14 @@ int64_t oct_bench_median(int64_t *v, int n)
 static const struct {
     const char *name;
     oct_status (*run)(const struct oct_params *p, const char *path, struct oct_output *out);
+    bool takes_many; /* arguments */
 } suites[] = {
-    {"kernels", oct_bench_kernels},
-    {"model", oct_bench_model},
-    {"sched", oct_bench_scheduler},
-    {"text", oct_bench_text},
+    {"kernels", oct_bench_kernels, false},
+    {"model", oct_bench_model, false},
+    {"report", oct_bench_report, true},
+    {"sched", oct_bench_scheduler, false},
+    {"serve", oct_bench_serve, false},
+    {"text", oct_bench_text, false},
 };
 enum { N_SUITES = sizeof suites / sizeof *suites };
 
@@ -37,6 +40,12 @@ static oct_status run(const struct oct_params *p, struct oct_output *out)
         names[i] = suites[i].name;
         if (p->n_args > 0 && !strcmp(p->args[0], suites[i].name)) {
             const char *model = oct_param_str(p, OCT_P_MODEL, NULL);
+            if (p->n_args > 2 && !suites[i].takes_many) {
+                char shown[96];
+                oct_error_quote(shown, sizeof shown, p->args[2], strlen(p->args[2]));
+                return OCT_FAIL(OCT_E_ARG, "octavo bench %s does not know what to do with \"%s\"",
+                                suites[i].name, shown);
+            }
             return suites[i].run(p, p->n_args > 1 ? p->args[1] : model, out);
         }
         (void)strncat(list, i ? ", " : "", sizeof list - strlen(list) - 1);

@@ -16,6 +16,13 @@ OCT_CHECKED oct_status oct_bench_model(const struct oct_params *p, const char *p
 OCT_CHECKED oct_status oct_bench_scheduler(const struct oct_params *p, const char *path,
                                            struct oct_output *out);
 
+/* bench_serve.c: load on a server; path: its URL. bench_report.c: pages of saved results, all
+ * arguments after the suite's name. */
+OCT_CHECKED oct_status oct_bench_serve(const struct oct_params *p, const char *path,
+                                       struct oct_output *out);
+OCT_CHECKED oct_status oct_bench_report(const struct oct_params *p, const char *path,
+                                        struct oct_output *out);
+
 /* Predictions need no GPU; with one, measured there too. */
 OCT_CHECKED oct_status oct_bench_kernels(const struct oct_params *p, const char *path,
                                          struct oct_output *out);

@@ -279,7 +279,7 @@ oct_status oct_bench_model(const struct oct_params *p, const char *path, struct 
         return OCT_FAIL(OCT_E_ARG,
                         "no model is given; name a Hugging Face directory or a .gguf file");
     }
-    oct_command_sandbox(p, path);
+    oct_command_sandbox(p, path, NULL);
     OCT_TRY(open_engine(p, path, &b.engine));
     struct oct_engine_info info = {.size = sizeof info};
     oct_engine_get_info(b.engine, &info);

@@ -39,6 +39,13 @@ const struct oct_command oct_commands[OCT_N_COMMANDS] = {
          "on "
          "with the same command: no result is lost, none is made twice.",
          1, oct_command_batch},
+    [OCT_CMD_BIT_SERVE] =
+        {OCT_CMD_BIT_SERVE, "MODEL", "answer over HTTP, to many at once",
+         "The endpoints are OpenAI's (/v1/chat/completions, /v1/completions, /v1/models) and "
+         "Ollama's; /health, /ready and /metrics are for those who watch it, / shows it to a "
+         "browser. Listens before the model is loaded, and says when it is ready. SIGTERM or "
+         "Ctrl-C lets running requests finish. docs/serving.md has the rest.",
+         1, oct_command_serve},
     [OCT_CMD_BIT_TOKENIZE] =
         {OCT_CMD_BIT_TOKENIZE, "MODEL [TEXT]", "show the token ids of a text, or the text of ids",
          "The text is the argument, else what comes on standard input. Each line shows an id and "
@@ -55,17 +62,23 @@ const struct oct_command oct_commands[OCT_N_COMMANDS] = {
          "your own no model is needed. The text is written as it is, without a newline at its end.",
          1, oct_command_template},
     [OCT_CMD_BIT_BENCH] =
-        {OCT_CMD_BIT_BENCH, "SUITE [MODEL]", "measure how fast this machine does it",
+        {OCT_CMD_BIT_BENCH, "SUITE [MODEL | URL | RESULTS...]", "measure how fast it is",
          "model MODEL: tokens/s of reading a prompt of 512 tokens (pp512) and of writing 128 "
          "(tg128), "
          "alone and 2 to 64 at once, and the parts of a step.\n"
          "kernels: the CUDA kernels at reference shapes: what they must move, how long that should "
          "take on an A100 and an H100 (predicted by a model, without a GPU), and how long it takes "
          "on --device, if that is one.\n"
+         "report RESULT.json... -o PAGE.html: a page of plots and tables of what bench serve has "
+         "saved, several overlaid.\n"
          "sched: a scheduling step by itself, at 1 to 4096 running requests.\n"
+         "serve URL: load on an OpenAI-compatible server (octavo serve, llama-server, vLLM): "
+         "requests at --max-concurrency or --request-rate, throughput, TTFT, TPOT, ITL; the flags "
+         "are those of vllm bench serve. Every request sent is accounted for; the exit code is 1 "
+         "if one was cut, timed out or differs from the oracle.\n"
          "text MODEL: tokenizer and chat template, beside Hugging Face tokenizers and jinja2 where "
          "a Python has them. MODEL may also be a tokenizer.json.",
-         2, oct_command_bench},
+         65, oct_command_bench},
     [OCT_CMD_BIT_VERSION] = {OCT_CMD_BIT_VERSION, "", "print the version", NULL, 0,
                              oct_command_version},
     [OCT_CMD_BIT_HELP] = {OCT_CMD_BIT_HELP, "[COMMAND]", "print this help, or that of a command",
@@ -76,6 +89,11 @@ enum oct_exit oct_command_failed(oct_status st)
 {
     const char *sentence = oct_last_error();
     oct_note("octavo: %s", *sentence ? sentence : oct_status_text(st));
+    return oct_command_exit(st);
+}
+
+enum oct_exit oct_command_exit(oct_status st)
+{
     switch (st) {
     case OCT_OK:
         return OCT_EXIT_OK;
@@ -122,7 +140,8 @@ oct_status oct_command_model(const struct oct_params *p, const char **path, size
     return OCT_OK;
 }
 
-void oct_command_sandbox(const struct oct_params *p, const char *model_path)
+void oct_command_sandbox(const struct oct_params *p, const char *model_path,
+                         const struct oct_sandbox_needs *needs)
 {
     const bool verbose = oct_param_bool(p, OCT_P_VERBOSE);
     if (!oct_param_bool(p, OCT_P_SANDBOX)) {
@@ -138,7 +157,7 @@ void oct_command_sandbox(const struct oct_params *p, const char *model_path)
         }
         return;
     }
-    const struct oct_sandbox_report r = oct_sandbox_enter(model_path);
+    const struct oct_sandbox_report r = oct_sandbox_enter(model_path, needs);
     char files[64] = "this kernel has no Landlock";
     if (r.landlock_abi > 0) {
         (void)snprintf(files, sizeof files, "Landlock ABI %d", r.landlock_abi);

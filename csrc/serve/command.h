@@ -40,6 +40,7 @@ enum oct_exit oct_command_info(const struct oct_params *p);
 enum oct_exit oct_command_tokenize(const struct oct_params *p);
 enum oct_exit oct_command_template(const struct oct_params *p);
 enum oct_exit oct_command_batch(const struct oct_params *p);
+enum oct_exit oct_command_serve(const struct oct_params *p);
 enum oct_exit oct_command_bench(const struct oct_params *p);
 enum oct_exit oct_command_version(const struct oct_params *p);
 enum oct_exit oct_command_help(const struct oct_params *p);
@@ -56,7 +57,13 @@ enum oct_exit oct_command_failed(oct_status st);
 OCT_CHECKED oct_status oct_command_model(const struct oct_params *p, const char **path,
                                          size_t *next_arg);
 
-/* Gives up what the command does not need (serve/sandbox.h), unless --no-sandbox. */
-void oct_command_sandbox(const struct oct_params *p, const char *model_path);
+/* The exit code of a status. */
+enum oct_exit oct_command_exit(oct_status st);
+
+/* Gives up what the command does not need (serve/sandbox.h), unless --no-sandbox. needs: NULL for
+ * none. */
+struct oct_sandbox_needs;
+void oct_command_sandbox(const struct oct_params *p, const char *model_path,
+                         const struct oct_sandbox_needs *needs);
 
 #endif

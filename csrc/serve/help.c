@@ -17,6 +17,8 @@ static const char *const group_titles[OCT_N_GROUPS] = {
     [OCT_GROUP_PROMPT] = "Prompt",
     [OCT_GROUP_SAMPLING] = "How tokens are chosen",
     [OCT_GROUP_TEXT] = "Text and ids",
+    [OCT_GROUP_LOAD] = "Load of bench serve",
+    [OCT_GROUP_SERVER] = "Server",
     [OCT_GROUP_OUTPUT] = "Output",
     [OCT_GROUP_PROCESS] = "Process",
 };

@@ -44,12 +44,18 @@ static oct_status make_plan(const struct oct_params *p, struct info *i)
     struct oct_engine_options o = oct_command_options(p, i->path);
     struct oct_device *device;
     OCT_TRY(oct_device_pick(o.device, 1, &device));
+    oct_status st = oct_device_gemm_provider(device, o.gemm_provider);
+    if (st != OCT_OK) {
+        oct_dev_close(device);
+        return st;
+    }
+    oct_command_note_products(&o);
     o.max_num_seqs = (int32_t)oct_param_int(p, OCT_P_MAX_NUM_SEQS, device->host_memory ? 1 : 0);
     i->memory_bytes = device->memory_bytes;
     i->free_bytes = device->host_memory ? 0 : device->free_bytes;
     (void)snprintf(i->device, sizeof i->device, "%s",
                    device->host_memory ? "the CPU" : device->about);
-    oct_status st = oct_plan_make(&i->files.config, &o, device, true, &i->plan);
+    st = oct_plan_make(&i->files.config, &o, device, true, &i->plan);
     if (st == OCT_E_MEM) { /* too large for this device: worth knowing, and by how much */
         (void)snprintf(i->does_not_fit, sizeof i->does_not_fit, "%s", oct_last_error());
         st = oct_plan_make(&i->files.config, &o, device, false, &i->plan);
@@ -427,7 +433,7 @@ enum oct_exit oct_command_info(const struct oct_params *p)
     oct_status st;
     oct_output_init(&out, 1);
     OCT_TRY_GOTO(oct_command_model(p, &path, &next), st, done);
-    oct_command_sandbox(p, path);
+    oct_command_sandbox(p, path, NULL);
     OCT_TRY_GOTO(gather(p, path, &i), st, done);
     st = oct_param_bool(p, OCT_P_JSON) ? print_json(&out, &i) : print_text(&out, &i);
 done:

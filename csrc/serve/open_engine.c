@@ -3,6 +3,9 @@
 
 #include "serve/interrupt.h"
 #include "serve/progress.h"
+#include "serve/terminal.h"
+
+#include <string.h>
 
 struct oct_engine_options oct_command_options(const struct oct_params *p, const char *model_path)
 {
@@ -18,7 +21,16 @@ struct oct_engine_options oct_command_options(const struct oct_params *p, const 
     o.gpu_memory_utilization = oct_param_float(p, OCT_P_GPU_MEMORY_UTILIZATION, 0);
     o.enforce_eager = oct_param_bool(p, OCT_P_ENFORCE_EAGER);
     o.sync_kernels = oct_param_bool(p, OCT_P_SYNC_KERNELS);
+    o.gemm_provider = oct_param_str(p, OCT_P_GEMM_PROVIDER, NULL);
     return o;
+}
+
+void oct_command_note_products(const struct oct_engine_options *o)
+{
+    if (o->gemm_provider && !strcmp(o->gemm_provider, "cublaslt")) {
+        oct_note("octavo: matrix products by cuBLASLt: the bits of an answer may depend on what "
+                 "runs beside it");
+    }
 }
 
 static bool on_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
@@ -36,5 +48,8 @@ oct_status oct_command_open(const struct oct_engine_options *options, oct_engine
     o.progress_user = &progress;
     const oct_status st = oct_engine_open(&o, out);
     oct_progress_finish(&progress);
+    if (st == OCT_OK) {
+        oct_command_note_products(&o);
+    }
     return st;
 }

@@ -183,7 +183,7 @@ enum oct_exit oct_command_run(const struct oct_params *p)
     /* One Ctrl-C ends an answer; the next ends the program, which in a conversation must not come
      * of being pressed twice. */
     oct_interrupt_install(conversation ? 3 : 2);
-    oct_command_sandbox(p, path);
+    oct_command_sandbox(p, path, NULL);
     OCT_TRY_GOTO(open_engine(p, path, &chat, &k.engine), st, done);
     k.load_us = load_time_us(k.engine);
     if (oct_param_bool(p, OCT_P_VERBOSE)) {

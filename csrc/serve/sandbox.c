@@ -204,7 +204,8 @@ static const unsigned refused[] = {
     SYS_ptrace,
 #endif
     /* the network, and sockets of the machine itself */
-    SYS_socket, SYS_socketpair, SYS_bind, SYS_connect, SYS_listen, SYS_accept, SYS_accept4,
+    SYS_socket, SYS_socketpair, SYS_bind, SYS_connect, SYS_listen,
+    SYS_accept, SYS_accept4, /* but for a server */
     /* calls that do others' work unseen by this filter */
     SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register,
     /* the file system's shape; Landlock refuses the rest, this also where there is none */
@@ -230,7 +231,7 @@ static const unsigned refused[] = {
 
 enum { N_REFUSED = sizeof refused / sizeof *refused, X32_BIT = 0x40000000 };
 
-static bool enter_seccomp(void)
+static bool enter_seccomp(bool accepts)
 {
     enum { REFUSE = SECCOMP_RET_ERRNO | EPERM, NR = offsetof(struct seccomp_data, nr) };
     /* low half of the second argument on a little-endian machine */
@@ -248,6 +249,9 @@ static bool enter_seccomp(void)
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, REFUSE);
 #endif
     for (size_t i = 0; i < N_REFUSED; i++) {
+        if (accepts && (refused[i] == SYS_accept || refused[i] == SYS_accept4)) {
+            continue;
+        }
         code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused[i], 0, 1);
         code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, REFUSE);
     }
@@ -264,8 +268,9 @@ static bool enter_seccomp(void)
 }
 
 #else
-static bool enter_seccomp(void)
+static bool enter_seccomp(bool accepts)
 {
+    (void)accepts;
     return false; /* the list of calls is not written for this machine */
 }
 #endif
@@ -289,10 +294,10 @@ static uint64_t lower(__rlimit_resource_t what, uint64_t most)
     return now.rlim_cur == RLIM_INFINITY ? 0 : now.rlim_cur;
 }
 
-static void enter_limits(struct oct_sandbox_report *report)
+static void enter_limits(uint64_t n_files, struct oct_sandbox_report *report)
 {
     (void)lower(RLIMIT_CORE, 0);
-    report->max_files = lower(RLIMIT_NOFILE, OCT_SANDBOX_FILES);
+    report->max_files = lower(RLIMIT_NOFILE, n_files ? n_files : OCT_SANDBOX_FILES);
     /* RLIMIT_DATA counts private writable memory, threads' stacks included: a GiB on top for what
      * is mapped and never touched. A sanitizer maps terabytes of shadow. */
     const uint64_t memory = oct_machine_memory();
@@ -301,13 +306,14 @@ static void enter_limits(struct oct_sandbox_report *report)
     }
 }
 
-struct oct_sandbox_report oct_sandbox_enter(const char *model_path)
+struct oct_sandbox_report oct_sandbox_enter(const char *model_path,
+                                            const struct oct_sandbox_needs *needs)
 {
     struct oct_sandbox_report report = {0};
-    enter_limits(&report);
+    enter_limits(needs ? needs->n_files : 0, &report);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) { /* both halves ask for it */
         report.landlock_abi = enter_landlock(model_path);
-        report.seccomp = enter_seccomp();
+        report.seccomp = enter_seccomp(needs && needs->accepts);
     }
     return report;
 }

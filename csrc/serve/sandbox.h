@@ -30,9 +30,16 @@ enum {
     OCT_SANDBOX_FILES = 2048, /* a sharded model's 1,000 files, and room */
 };
 
+/* What a server needs more: connections come in on sockets that listen already. */
+struct oct_sandbox_needs {
+    bool accepts;
+    uint64_t n_files; /* open at once; 0: OCT_SANDBOX_FILES */
+};
+
 /* Binds this thread and those it will start: call it while there is one. model_path: a directory,
  * or a file and the splits of its set; a Hugging Face cache's blobs come with its snapshot. A path
- * that does not exist is left for the loader to report. */
-struct oct_sandbox_report oct_sandbox_enter(const char *model_path);
+ * that does not exist is left for the loader to report. needs: NULL for none. */
+struct oct_sandbox_report oct_sandbox_enter(const char *model_path,
+                                            const struct oct_sandbox_needs *needs);
 
 #endif

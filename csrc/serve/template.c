@@ -144,7 +144,7 @@ enum oct_exit oct_command_template(const struct oct_params *p)
     if (has_model || !in.given.text) {
         OCT_TRY_GOTO(oct_command_model(p, &path, &next), st, done);
     }
-    oct_command_sandbox(p, path ? path : "");
+    oct_command_sandbox(p, path ? path : "", NULL);
     if (path) {
         OCT_TRY_GOTO(oct_model_chat_open(path, &m), st, done);
     }

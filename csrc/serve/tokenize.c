@@ -246,7 +246,7 @@ enum oct_exit oct_command_tokenize(const struct oct_params *p)
     oct_output_init(&out, 1);
     OCT_TRY_GOTO(oct_command_model(p, &path, &next), st, done);
     OCT_TRY_GOTO(read_input(p, next < p->n_args ? p->args[next] : NULL, &input), st, done);
-    oct_command_sandbox(p, path);
+    oct_command_sandbox(p, path, NULL);
     OCT_TRY_GOTO(oct_model_files_open(path, &m), st, done);
     st = oct_param_is_set(p, OCT_P_DECODE)
              ? decode(&out, p, m.vocab->tokenizer, input.data ? input.data : "")

@@ -5,9 +5,14 @@
 #include "api/metrics_int.h"
 
 #include "api/api.h"
+#include "base/io.h"
+#include "base/param.h"
 #include "support/prometheus.h"
+#include "support/writer.h"
 
 #include <criterion/criterion.h>
+#include <ctype.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -279,4 +284,157 @@ Test(metrics, promtool_finds_nothing_but_the_colon)
                       strstr(line, " metric names should not contain ':'"),
                   "promtool says: %s", line);
     }
+}
+
+/* ---- what reads these metrics ---- */
+
+static char *slurp(const char *path)
+{
+    struct oct_file f;
+    char *text;
+    size_t len;
+    cr_assert_eq(oct_file_open(path, &f), OCT_OK, "%s", oct_last_error());
+    cr_assert_eq(oct_file_slurp(&f, 1 << 20, &text, &len), OCT_OK, "%s", oct_last_error());
+    oct_file_close(&f);
+    return text;
+}
+
+/* A name that samples have, or that of a histogram. */
+static bool is_printed(const char *rendered, const char *name)
+{
+    char count[160];
+    (void)snprintf(count, sizeof count, "%s_count", name);
+    return prometheus_has(rendered, name) || prometheus_has(rendered, count);
+}
+
+Test(metrics, dashboards_and_docs_speak_only_of_what_is_printed)
+{
+    static const char *const files[] = {
+        OCT_SOURCE_DIR "/docs/dashboards/grafana.json",
+        OCT_SOURCE_DIR "/docs/dashboards/alerts.yml",
+        OCT_SOURCE_DIR "/docs/dashboards/alerts_test.yml",
+        OCT_SOURCE_DIR "/docs/serving.md",
+    };
+    static const char *const prefixes[] = {"vllm:", "octavo_", "process_"};
+    oct_metrics_http(m, "/health", 200, 500);
+    char *rendered = render("demo", true);
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        char *text = slurp(files[f]);
+        int n_names = 0;
+        for (char *s = text; *s; s++) {
+            for (int p = 0; p < 3; p++) {
+                const bool begins = s == text || !(isalnum((unsigned char)s[-1]) || s[-1] == '_');
+                if (!begins || strncmp(s, prefixes[p], strlen(prefixes[p])) != 0) {
+                    continue;
+                }
+                char name[128];
+                const size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyz_:0123456789");
+                if (len == strlen(prefixes[p])) {
+                    continue; /* the prefix alone, in a sentence */
+                }
+                cr_assert_lt(len, sizeof name);
+                memcpy(name, s, len);
+                name[len] = '\0';
+                cr_assert(is_printed(rendered, name), "%s speaks of %s", files[f], name);
+                n_names++;
+            }
+        }
+        cr_assert_gt(n_names, 5, "%s", files[f]);
+        oct_free(text);
+    }
+    oct_free(rendered);
+}
+
+Test(metrics, the_grafana_dashboard_can_be_imported)
+{
+    char *text = slurp(OCT_SOURCE_DIR "/docs/dashboards/grafana.json");
+    json_error_t e;
+    json_t *all = json_loads(text, JSON_REJECT_DUPLICATES, &e), *panel, *target;
+    cr_assert_not_null(all, "line %d: %s", e.line, e.text);
+    size_t i, k, n_targets = 0;
+    json_array_foreach(json_object_get(all, "panels"), i, panel)
+    {
+        const json_t *grid = json_object_get(panel, "gridPos");
+        cr_assert_leq(json_integer_value(json_object_get(grid, "x")) +
+                          json_integer_value(json_object_get(grid, "w")),
+                      24);
+        json_array_foreach(json_object_get(panel, "targets"), k, target)
+        {
+            const char *source =
+                json_string_value(json_object_get(json_object_get(target, "datasource"), "uid"));
+            cr_assert_str_eq(source, "${datasource}", "panel %zu asks one fixed source", i);
+            cr_assert(json_is_string(json_object_get(target, "expr")));
+            n_targets++;
+        }
+    }
+    cr_assert_gt(n_targets, 20u);
+    json_decref(all);
+    oct_free(text);
+}
+
+/* Writes the dashboard's expressions as rules: promtool reads no dashboards. */
+static void write_rules(const char *path)
+{
+    char *text = slurp(OCT_SOURCE_DIR "/docs/dashboards/grafana.json");
+    json_t *all = json_loads(text, 0, NULL), *panel, *target;
+    FILE *f = fopen(path, "w");
+    cr_assert_not_null(f);
+    (void)fprintf(f, "groups:\n- name: g\n  rules:\n");
+    size_t i, k;
+    json_array_foreach(json_object_get(all, "panels"), i, panel)
+    {
+        json_array_foreach(json_object_get(panel, "targets"), k, target)
+        {
+            const char *e = json_string_value(json_object_get(target, "expr"));
+            (void)fprintf(f, "  - record: panel%zu_%zu\n    expr: >-\n      ", i, k);
+            for (; *e; e++) {
+                if (*e == '$') { /* a variable: any word does, and a range is five minutes */
+                    e += strspn(e, "$abcdefghijklmnopqrstuvwxyz_") - 1;
+                    (void)fputs(e[1] == ']' ? "5m" : "x", f);
+                } else {
+                    (void)fputc(*e, f);
+                }
+            }
+            (void)fputc('\n', f);
+        }
+    }
+    cr_assert_eq(fclose(f), 0);
+    json_decref(all);
+    oct_free(text);
+}
+
+Test(metrics, promtool_accepts_alerts_and_expressions, .timeout = 60)
+{
+    static char said[1 << 16];
+    char *dir = oct_test_make_dir(), path[512];
+    (void)snprintf(path, sizeof path, "%s/rules.yml", dir);
+    write_rules(path);
+    const char *const runs[][4] = {
+        {"check", "rules", OCT_SOURCE_DIR "/docs/dashboards/alerts.yml", NULL},
+        {"check", "rules", path, NULL},
+        {"test", "rules", OCT_SOURCE_DIR "/docs/dashboards/alerts_test.yml", NULL},
+    };
+    int code = 0;
+    for (size_t i = 0; i < sizeof runs / sizeof *runs && code == 0; i++) {
+        code = promtool(runs[i], "", said, sizeof said);
+    }
+    oct_test_remove_dir(dir);
+    if (code == -1) {
+        cr_skip_test("promtool is not installed (scripts/promtool.sh fetches it)");
+    }
+    cr_assert_eq(code, 0, "%s", said);
+}
+
+Test(metrics, the_guide_names_every_flag_of_the_server)
+{
+    char *text = slurp(OCT_SOURCE_DIR "/docs/serving.md");
+    for (int i = 0; i < OCT_N_PARAMS; i++) {
+        const struct oct_param *row = oct_param_row((enum oct_param_id)i);
+        char flag[96];
+        (void)snprintf(flag, sizeof flag, "--%s", row->name);
+        if (row->group == OCT_GROUP_SERVER) {
+            cr_assert_not_null(strstr(text, flag), "docs/serving.md does not speak of %s", flag);
+        }
+    }
+    oct_free(text);
 }

@@ -18,8 +18,7 @@ extern char **environ;
 
 enum { PATIENCE_MS = 60000 }; /* a sanitizer on a busy machine */
 
-/* In the child: the program in place of the test. */
-static _Noreturn void become_octavo(const char *const *args, const char *const *env)
+_Noreturn void spawn_become(const char *const *args, const char *const *env)
 {
     const char *argv[SPAWN_MAX_ARGS + 2] = {"octavo"};
     for (int i = 0; args[i]; i++) {
@@ -47,7 +46,7 @@ static _Noreturn void become_octavo(const char *const *args, const char *const *
     _exit(99);
 }
 
-static int wait_for(pid_t pid)
+int spawn_wait(pid_t pid)
 {
     int status;
     while (waitpid(pid, &status, 0) < 0) {
@@ -86,7 +85,7 @@ void spawn(struct spawned *s, const char *const *args, const char *input, const 
         (void)dup2(in[0], 0);
         (void)dup2(out[1], 1);
         (void)dup2(err[1], 2);
-        become_octavo(args, env);
+        spawn_become(args, env);
     }
     (void)close(in[0]);
     (void)close(out[1]);
@@ -111,7 +110,7 @@ void spawn(struct spawned *s, const char *const *args, const char *input, const 
             }
         }
     }
-    s->code = wait_for(pid);
+    s->code = spawn_wait(pid);
 }
 
 void spawn_line(struct spawned *s, const char *line, const char *input)
@@ -140,7 +139,7 @@ void terminal_start(struct terminal *t, const char *const *args, const char *con
     t->pid = forkpty(&t->fd, NULL, NULL, &size);
     cr_assert_geq(t->pid, 0);
     if (t->pid == 0) {
-        become_octavo(args, env);
+        spawn_become(args, env);
     }
     cr_assert_eq(oct_buf_reserve(&t->screen, 1), OCT_OK);
 }
@@ -210,7 +209,7 @@ int terminal_end(struct terminal *t)
 int terminal_hang_up(struct terminal *t)
 {
     (void)close(t->fd);
-    const int code = wait_for(t->pid);
+    const int code = spawn_wait(t->pid);
     oct_buf_free(&t->screen);
     return code;
 }

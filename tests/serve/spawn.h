@@ -24,6 +24,11 @@ void spawn(struct spawned *s, const char *const *args, const char *input, const 
 void spawn_line(struct spawned *s, const char *line, const char *input);
 void spawned_free(struct spawned *s);
 
+/* In a child: the program in place of the test. */
+_Noreturn void spawn_become(const char *const *args, const char *const *env);
+/* Waits for a child's end; its exit code as in struct spawned. */
+int spawn_wait(pid_t pid);
+
 /* The program at a terminal of 80 columns. */
 struct terminal {
     int fd; /* what a terminal emulator holds */

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -32,6 +33,7 @@ struct verdict {
     char wrong[512];
 };
 static struct verdict *verdict;
+static const struct oct_sandbox_needs *needs; /* of the next child */
 
 __attribute__((format(printf, 2, 3))) static void expect(bool ok, const char *fmt, ...)
 {
@@ -53,7 +55,7 @@ static void inside(const char *model_path, bool needs_landlock, void (*check)(co
     const pid_t pid = fork();
     cr_assert_geq(pid, 0);
     if (pid == 0) {
-        const struct oct_sandbox_report r = oct_sandbox_enter(model_path);
+        const struct oct_sandbox_report r = oct_sandbox_enter(model_path, needs);
         verdict->skip = needs_landlock ? r.landlock_abi == 0 : !r.seccomp;
         if (!verdict->skip) {
             check(dir);
@@ -222,6 +224,36 @@ static void check_calls(const char *dir)
 Test(sandbox, programs_network_and_the_kernels_doors_are_refused)
 {
     inside("/nowhere", false, check_calls, NULL);
+    skip_if_the_kernel_lacks_it();
+}
+
+static int listening, connected;
+
+static void check_server(const char *dir)
+{
+    const int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    char byte = 0;
+    expect(fd >= 0, "a connection cannot be accepted: %s", strerror(errno));
+    expect(write(fd, "x", 1) == 1 && read(connected, &byte, 1) == 1 && byte == 'x',
+           "an accepted connection carries nothing");
+    expect(accept(listening, NULL, NULL) < 0 && errno == EAGAIN, "accept: %s", strerror(errno));
+    expect(bind(listening, NULL, 0) < 0 && errno == EPERM, "bind: %s", strerror(errno));
+    expect(listen(listening, 9) < 0 && errno == EPERM, "listen: %s", strerror(errno));
+    check_calls(dir);
+}
+
+Test(sandbox, a_server_accepts_where_it_listens_already_and_nothing_more)
+{
+    const struct oct_sandbox_needs server = {.accepts = true};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    connected = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert(bind(listening, (struct sockaddr *)&address, len) == 0 && listen(listening, 5) == 0 &&
+              getsockname(listening, (struct sockaddr *)&address, &len) == 0 &&
+              connect(connected, (struct sockaddr *)&address, len) == 0);
+    needs = &server;
+    inside("/nowhere", false, check_server, NULL);
     skip_if_the_kernel_lacks_it();
 }
 
