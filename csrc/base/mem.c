@@ -96,7 +96,9 @@ struct oct_arena_chunk {
     _Alignas(16) char data[];
 };
 
-enum { CHUNK_BYTES = 64 * 1024 };
+/* A chunk is as large as what the arena holds already, within these: thousands of requests have one
+ * with a few hundred bytes in it. */
+enum { MIN_CHUNK_BYTES = 1024, MAX_CHUNK_BYTES = 64 * 1024 };
 
 void *oct_arena_alloc(struct oct_arena *a, size_t size)
 {
@@ -107,7 +109,10 @@ void *oct_arena_alloc(struct oct_arena *a, size_t size)
     need &= ~(size_t)15;
     struct oct_arena_chunk *c = a->head;
     if (!c || c->size - c->used < need) {
-        size_t chunk = need > CHUNK_BYTES / 4 ? need : CHUNK_BYTES;
+        size_t chunk = a->used_bytes < MIN_CHUNK_BYTES   ? MIN_CHUNK_BYTES
+                       : a->used_bytes > MAX_CHUNK_BYTES ? MAX_CHUNK_BYTES
+                                                         : a->used_bytes;
+        chunk = need > chunk / 4 ? need : chunk;
         if (__builtin_add_overflow(chunk, sizeof *c, &bytes)) {
             return NULL;
         }
