@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # common.sh - what the check scripts share; sourced, never run. A check prints exactly one line,
-# "ok NAME" or "not ok NAME: why", and exits 0 or 1.
+# "ok NAME" or "not ok NAME: why" (the last one, where it says more), and exits 0 or 1; 77 if it had to
+# skip.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 check=$(basename "$0" .sh)
@@ -17,6 +18,12 @@ not_ok() # why
 {
     echo "not ok $check: $1"
     exit 1
+}
+
+skip() # why
+{
+    echo "$check: $1"
+    exit 77
 }
 
 # The folder of the build that a check looks at: the argument, or the first of the release builds.

@@ -27,6 +27,7 @@ test=(
     clang-format-14
     gcc-12 g++-12         # headers are also compiled as C++
     libzstd-dev           # the virtual GPU: compressed fat binaries
+    chromium-headless-shell fonts-liberation2 # the web page
 )
 
 case "${1:-test}" in

@@ -225,7 +225,7 @@ fi
 
 for c in scripts/check_*.sh; do
     case $(basename "$c" .sh) in
-        check_exports | check_install | check_kernels) echo "check $root/$c $root/build/release-tests" ;;
+        check_exports | check_install | check_kernels | check_page | check_clients) echo "check $root/$c $root/build/release-tests" ;;
         check_release_faults) echo "check $root/$c $root/build/release-tests $root/build/debug" ;;
         *) echo "check $root/$c" ;;
     esac
