@@ -32,6 +32,12 @@ struct oct_kernel_case;
 OCT_CHECKED oct_status oct_bench_measure_case(struct oct_device *d, const struct oct_kernel_case *c,
                                               int rounds, double *us);
 
+/* What oct_bench_kernels does, with these cases: rows on `out`, or as objects in the list results.
+ */
+OCT_CHECKED oct_status oct_bench_kernel_rows(const struct oct_kernel_case *cases, int n_cases,
+                                             const char *device, int rounds, struct oct_output *out,
+                                             json_t *results);
+
 enum { OCT_BENCH_MAX_ROUNDS = 101 };
 /* The median of v[n], 1 <= n <= OCT_BENCH_MAX_ROUNDS. Sorts v. */
 int64_t oct_bench_median(int64_t *v, int n);

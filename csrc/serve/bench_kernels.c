@@ -6,7 +6,8 @@
  *
  * Measured so: the ops of a case REPEAT_OPS times in one CUDA graph, replayed until some
  * milliseconds have passed, wall clock over the whole; the median of --repeat such rounds after one
- * to warm up. Inputs are random numbers, weights are not rotated: what fits in L2 stays there. */
+ * to warm up. Inputs are random numbers, weights are not rotated: what fits in L2 stays there. With
+ * cuBLASLt at hand, matrix products are measured a second time, by it, in the same way. */
 #include "serve/bench.h"
 
 #include "base/clock.h"
@@ -29,6 +30,7 @@ struct row {
     double floor_us;
     struct oct_gpu_time time;
     double measured_us; /* 0: not measured */
+    double cublas_us;   /* the same products by cuBLASLt; 0: not measured */
 };
 
 /* ---- predictions ---- */
@@ -180,28 +182,34 @@ static struct k_limits limits_of(const struct oct_kernel_case *c)
 }
 
 /* Memory that only counts what a case would take. */
+struct count {
+    struct oct_device *d;
+    uint64_t bytes;
+};
+
 static oct_status count_put(void *owner, const void *host, size_t bytes, k_ptr *out)
 {
     (void)host;
-    *(uint64_t *)owner += (bytes + 255) / 256 * 256;
+    ((struct count *)owner)->bytes += (bytes + 255) / 256 * 256;
     *out = (k_ptr)1 << 40;
     return OCT_OK;
 }
 
 static oct_status count_matrix(void *owner, int32_t n, int32_t k, bool gate_up, k_ptr *out)
 {
+    struct oct_device *d = ((struct count *)owner)->d;
     (void)gate_up;
-    return count_put(owner, NULL, k_gemm_packed_bytes(n, k), out);
+    return count_put(owner, NULL, d->table->matrix_bytes(d, n, k, K_BF16), out);
 }
 
 static oct_status reserve(struct oct_device *d, const struct oct_kernel_case *c,
                           const struct k_limits *limits)
 {
     struct oct_case_ops ops;
-    uint64_t bytes = oct_dev_work_bytes(d, limits) + 4096;
-    const struct oct_case_memory counter = {&bytes, count_put, count_matrix};
+    struct count count = {d, oct_dev_work_bytes(d, limits) + 4096};
+    const struct oct_case_memory counter = {&count, count_put, count_matrix};
     OCT_TRY(oct_kernel_case_make(c, &counter, &ops));
-    return oct_dev_reserve(d, bytes);
+    return oct_dev_reserve(d, count.bytes);
 }
 
 static oct_status measure_on(struct oct_device *d, const struct oct_kernel_case *c, int rounds,
@@ -258,7 +266,7 @@ static oct_status print(struct oct_output *out, const char *line, int n)
     return oct_output_write(out, line, (size_t)n);
 }
 
-static oct_status print_row(struct oct_output *out, const struct row *r)
+static oct_status print_row(struct oct_output *out, const struct row *r, bool beside_cublas)
 {
     char line[512];
     int n = snprintf(line, sizeof line, "%-25s %-5s %10.2f %9.2f %9.1f ", r->c->name, r->gpu->name,
@@ -274,11 +282,17 @@ static oct_status print_row(struct oct_output *out, const struct row *r)
                       r->measured_us, 100 * r->floor_us / r->measured_us,
                       r->megabytes * 1e3 / r->measured_us, r->gigaflops * 1e3 / r->measured_us);
     }
+    if (r->cublas_us > 0) {
+        n += snprintf(line + n, sizeof line - (size_t)n, " %9.1f %6.2f", r->cublas_us,
+                      r->cublas_us / r->measured_us);
+    } else if (beside_cublas) {
+        n += snprintf(line + n, sizeof line - (size_t)n, " %9s %6s", "", "");
+    }
     n += snprintf(line + n, sizeof line - (size_t)n, " %8d  %-20s\n", r->n_launches, r->shape);
     return print(out, line, n);
 }
 
-static oct_status print_head(struct oct_output *out, bool measures)
+static oct_status print_head(struct oct_output *out, bool measures, bool beside_cublas)
 {
     char line[512];
     int n = snprintf(line, sizeof line, "%-25s %-5s %10s %9s %9s %10s %6s  %-9s", "", "GPU",
@@ -286,6 +300,9 @@ static oct_status print_head(struct oct_output *out, bool measures)
     if (measures) {
         n += snprintf(line + n, sizeof line - (size_t)n, "%10s %6s %7s %8s", "measured", "floor",
                       "GB/s", "TFLOP/s");
+    }
+    if (beside_cublas) { /* ratio: how many times as fast as cuBLAS */
+        n += snprintf(line + n, sizeof line - (size_t)n, " %9s %6s", "cuBLAS us", "ratio");
     }
     n += snprintf(line + n, sizeof line - (size_t)n, " %8s  %s\n", "launches", "largest grid");
     return print(out, line, n);
@@ -307,6 +324,11 @@ static json_t *row_json(const struct row *r)
     if (ok && r->measured_us > 0) {
         ok = json_object_set_new(o, "measured_us", json_real(r->measured_us)) == 0;
     }
+    if (ok && r->cublas_us > 0) {
+        ok = json_object_set_new(o, "cublas_us", json_real(r->cublas_us)) == 0 &&
+             json_object_set_new(o, "ratio_to_cublas", json_real(r->cublas_us / r->measured_us)) ==
+                 0;
+    }
     if (!ok) {
         json_decref(o);
         o = NULL;
@@ -315,45 +337,56 @@ static json_t *row_json(const struct row *r)
 }
 
 /* A device has all its memory for one case: each gets it anew. */
-static oct_status measure(struct row *r, const char *device, int rounds)
+static oct_status measure(const struct oct_kernel_case *c, const char *device, const char *products,
+                          int rounds, double *us)
 {
     struct oct_device *d = NULL;
     OCT_TRY(oct_device_pick(device, 1, &d));
-    const oct_status st = oct_bench_measure_case(d, r->c, rounds, &r->measured_us);
+    oct_status st = oct_device_gemm_provider(d, products);
+    if (st == OCT_OK) {
+        st = oct_bench_measure_case(d, c, rounds, us);
+    }
     oct_dev_close(d);
     return st;
 }
 
-/* Which of the models the device is; -1: the CPU, and nothing is measured. */
-static oct_status own_gpu(const char *device, int *gpu)
+/* Which of the models the device is (-1: the CPU, and nothing is measured), and whether there is a
+ * cuBLASLt for it. */
+static oct_status own_gpu(const char *device, int *gpu, bool *cublaslt)
 {
     struct oct_device *d = NULL;
     OCT_TRY(oct_device_pick(device, 1, &d));
     *gpu = d->host_memory ? -1 : strstr(d->about, "sm_80") ? OCT_GPU_A100 : OCT_GPU_H100;
+    *cublaslt = *gpu >= 0 && oct_device_gemm_provider(d, "cublaslt") == OCT_OK;
+    oct_error_clear();
     oct_dev_close(d);
     return OCT_OK;
 }
 
-static oct_status bench_rows(const struct oct_params *p, struct oct_output *out, json_t *results)
+oct_status oct_bench_kernel_rows(const struct oct_kernel_case *cases, int n_cases,
+                                 const char *device, int rounds, struct oct_output *out,
+                                 json_t *results)
 {
-    const char *device = oct_param_str(p, OCT_P_DEVICE, "auto");
-    const int rounds = (int)oct_param_int(p, OCT_P_REPEAT, 5);
     int own;
-    OCT_TRY(own_gpu(device, &own));
+    bool cublaslt;
+    OCT_TRY(own_gpu(device, &own, &cublaslt));
     if (!results) {
-        OCT_TRY(print_head(out, own >= 0));
+        OCT_TRY(print_head(out, own >= 0, cublaslt));
     }
-    for (int i = 0; i < oct_n_kernel_cases; i++) {
+    for (int i = 0; i < n_cases; i++) {
         struct oct_case_ops ops;
-        OCT_TRY(oct_kernel_case_make(&oct_kernel_cases[i], &oct_case_nowhere, &ops));
+        OCT_TRY(oct_kernel_case_make(&cases[i], &oct_case_nowhere, &ops));
         for (int gpu = 0; gpu < OCT_N_GPUS; gpu++) {
-            struct row r = {.c = &oct_kernel_cases[i], .gpu = oct_gpu_model(gpu)};
+            struct row r = {.c = &cases[i], .gpu = oct_gpu_model(gpu)};
             predict(&r, &ops);
             if (gpu == own && r.n_launches > 0) {
-                OCT_TRY(measure(&r, device, rounds));
+                OCT_TRY(measure(r.c, device, "octavo", rounds, &r.measured_us));
+            }
+            if (r.measured_us > 0 && cublaslt && r.c->kind == OCT_CASE_GEMM) {
+                OCT_TRY(measure(r.c, device, "cublaslt", rounds, &r.cublas_us));
             }
             if (!results) {
-                OCT_TRY(print_row(out, &r));
+                OCT_TRY(print_row(out, &r, cublaslt));
             } else if (json_array_append_new(results, row_json(&r)) != 0) {
                 return oct_no_memory("results", 1);
             }
@@ -364,13 +397,18 @@ static oct_status bench_rows(const struct oct_params *p, struct oct_output *out,
 
 oct_status oct_bench_kernels(const struct oct_params *p, const char *path, struct oct_output *out)
 {
+    const char *device = oct_param_str(p, OCT_P_DEVICE, "auto");
+    const int rounds = (int)oct_param_int(p, OCT_P_REPEAT, 5);
     (void)path; /* no model */
     if (!oct_param_bool(p, OCT_P_JSON)) {
-        return bench_rows(p, out, NULL);
+        return oct_bench_kernel_rows(oct_kernel_cases, oct_n_kernel_cases, device, rounds, out,
+                                     NULL);
     }
     json_t *results = json_array();
     json_t *o = NULL;
-    oct_status st = results ? bench_rows(p, out, results) : oct_no_memory("results", 1);
+    oct_status st = results ? oct_bench_kernel_rows(oct_kernel_cases, oct_n_kernel_cases, device,
+                                                    rounds, out, results)
+                            : oct_no_memory("results", 1);
     if (st == OCT_OK) {
         o = json_pack("{s:s, s:O}", "suite", "kernels", "results", results);
         st = o ? oct_output_json(out, o, false) : oct_no_memory("results", 1);
