@@ -5,13 +5,13 @@
  *   y[m, n]   = store( sum_k in[m, k] * weight[n, k] + bias[n] )
  *   out[m, n] = residual ? store( residual[m, n] + y[m, n] ) : y[m, n]
  *
- *   in        [M, K] dtype, row stride in_stride elements, a multiple of K_ROW_ALIGN
+ *   in        [M, K] dtype, row stride in_stride elements; on CUDA a multiple of K_ROW_ALIGN
  *   weight    [N, K], a matrix object of the device that runs the op (device.h, matrix_create):
  *             each backend keeps it in the layout it multiplies fastest
  *   bias      [N] fp32; 0: none
  *   residual  [M, N] dtype, row stride out_stride; may be out itself; 0: none; not with K_F32 out
- *   out       [M, N] out_dtype, row stride out_stride elements, a multiple of K_ROW_ALIGN unless
- *             out_dtype is K_F32; not in
+ *   out       [M, N] out_dtype, row stride out_stride elements, on CUDA a multiple of K_ROW_ALIGN
+ *             unless out_dtype is K_F32; not in
  *   M >= 1.  Rows of in and out up to the next multiple of K_GEMM_ROW_PAD must be memory the op may
  *   read (any bits) and write: backends compute whole row blocks. Elements of in past K may hold
  *   anything, NaN too.

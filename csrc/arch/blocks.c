@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-/* A product of whole rows; rows of both sides start where 16-byte loads may. */
+/* A product of whole rows, one behind the other on both sides, as norms and activations have them.
+ * (A CUDA device loads 16 bytes at a time: there dim and ff_dim are multiples of K_ROW_ALIGN.) */
 static struct k_gemm_args product(const struct oct_model *m, int32_t rows, k_ptr in, k_ptr weight,
                                   k_ptr bias, int64_t k, int64_t n, k_ptr out)
 {
@@ -11,8 +12,8 @@ static struct k_gemm_args product(const struct oct_model *m, int32_t rows, k_ptr
                                 .in = in,
                                 .weight = weight,
                                 .bias = bias,
-                                .out_stride = k_row_stride(n),
-                                .in_stride = k_row_stride(k),
+                                .out_stride = n,
+                                .in_stride = k,
                                 .m = rows,
                                 .n = (int32_t)n,
                                 .k = (int32_t)k,
@@ -20,11 +21,12 @@ static struct k_gemm_args product(const struct oct_model *m, int32_t rows, k_ptr
                                 .out_dtype = m->dtype};
 }
 
-/* x += in weight + bias */
+/* x += in weight + bias; rows of `in` are in_stride elements apart. */
 static oct_status add_product(const struct oct_model *m, const struct oct_step *s, k_ptr in,
-                              k_ptr weight, k_ptr bias, int64_t k)
+                              int64_t in_stride, k_ptr weight, k_ptr bias, int64_t k)
 {
     struct k_gemm_args a = product(m, s->rows, in, weight, bias, k, m->cfg.dim, s->x);
+    a.in_stride = in_stride;
     a.residual = s->x;
     return oct_dev_gemm(m->dev, &a);
 }
@@ -79,8 +81,8 @@ oct_status oct_block_attention(const struct oct_model *m, const struct oct_step 
     const struct k_paging kv = paging(m, s, layer);
     const int64_t n_qkv = qkv_dim(c), n_q = (int64_t)c->n_heads * c->head_dim;
 
-    const struct k_gemm_args qkv =
-        product(m, s->rows, s->h, w->qkv, w->qkv_bias, c->dim, n_qkv, s->qkv);
+    struct k_gemm_args qkv = product(m, s->rows, s->h, w->qkv, w->qkv_bias, c->dim, n_qkv, s->qkv);
+    qkv.out_stride = k_row_stride(n_qkv); /* heads of any width start where 16-byte loads may */
     OCT_TRY(oct_dev_gemm(m->dev, &qkv));
     const struct k_rope_attn_args a = {.rope = {.qkv = s->qkv,
                                                 .q_norm = w->q_norm,
@@ -111,7 +113,7 @@ oct_status oct_block_attention(const struct oct_model *m, const struct oct_step 
                                                 .window = w->window,
                                                 .scale = 1.0f / sqrtf((float)c->head_dim)}};
     OCT_TRY(oct_dev_rope_attn(m->dev, &a));
-    return add_product(m, s, s->attn, w->o, w->o_bias, n_q);
+    return add_product(m, s, s->attn, a.attn.out_stride, w->o, w->o_bias, n_q);
 }
 
 oct_status oct_block_mlp(const struct oct_model *m, const struct oct_step *s, int layer)
@@ -125,7 +127,7 @@ oct_status oct_block_mlp(const struct oct_model *m, const struct oct_step *s, in
             {.out = s->act, .in = s->gate_up, .rows = s->rows, .dim = c->ff_dim, .dtype = m->dtype},
     };
     OCT_TRY(oct_dev_gemm_silu(m->dev, &up));
-    return add_product(m, s, s->act, w->down, w->down_bias, c->ff_dim);
+    return add_product(m, s, s->act, c->ff_dim, w->down, w->down_bias, c->ff_dim);
 }
 
 oct_status oct_block_head(const struct oct_model *m, const struct oct_step *s)
@@ -143,7 +145,6 @@ oct_status oct_block_head(const struct oct_model *m, const struct oct_step *s)
                                                              .dtype = m->dtype,
                                                              .eps = c->norm_eps}));
     struct k_gemm_args a = product(m, s->n_out, s->h, m->head, 0, c->dim, c->vocab_size, s->logits);
-    a.out_stride = c->vocab_size;
     a.out_dtype = K_F32;
     return oct_dev_gemm(m->dev, &a);
 }

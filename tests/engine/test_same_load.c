@@ -139,6 +139,7 @@ static void check_shape(const struct load *l, const struct shape *s, uint64_t bl
                    s->manual ? " manual" : "");
     memset(got, 0, sizeof got);
     oct_engine *e = open_shape(l, s, block_bytes);
+    run_set_seed(100 + (uint64_t)s->rows); /* another schedule than alone */
     for (int i = 0; i < l->n; i++) {
         submit(e, l, i, &got[i]);
         for (uint32_t k = draw(3, (uint64_t)i, 4); s->manual && k > 0; k--) {

@@ -149,6 +149,19 @@ void run_no_findings(void)
     (void)dlclose(lib);
 }
 
+void run_set_seed(uint64_t seed)
+{
+    void *lib = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+    if (!lib) {
+        return;
+    }
+    void (*set_seed)(uint64_t) = (void (*)(uint64_t))dlsym(lib, "vgpu_set_seed");
+    if (set_seed) {
+        set_seed(seed);
+    }
+    (void)dlclose(lib);
+}
+
 void run_to_end(oct_engine *e)
 {
     size_t active = 1;

@@ -47,6 +47,8 @@ void run_submit(oct_engine *e, const int32_t *prompt, size_t n, const struct oct
                 struct run_answer *a);
 /* Fails the test if a checker of the virtual GPU found something; nothing where there is none. */
 void run_no_findings(void);
+/* Schedules of the virtual GPU, once an engine has opened it, from now on; nothing elsewhere. */
+void run_set_seed(uint64_t seed);
 /* Steps until nothing is active; fails the test if a step fails, 100,000 are not enough, or the
  * virtual GPU found something. */
 void run_to_end(oct_engine *e);
