@@ -3,6 +3,7 @@
 
 #include "base/fault.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,19 +20,29 @@ static void *counted(void *p)
     return p;
 }
 
+/* As malloc does it: libraries that allocate here tell by errno why they failed. */
+static bool fails(void)
+{
+    if (oct_fault_hit(OCT_FAULT_MEM)) {
+        errno = ENOMEM;
+        return true;
+    }
+    return false;
+}
+
 void *oct_malloc(size_t size)
 {
-    return oct_fault_hit(OCT_FAULT_MEM) ? NULL : counted(malloc(size ? size : 1));
+    return fails() ? NULL : counted(malloc(size ? size : 1));
 }
 
 void *oct_calloc(size_t n, size_t size)
 {
-    return oct_fault_hit(OCT_FAULT_MEM) ? NULL : counted(calloc(n ? n : 1, size ? size : 1));
+    return fails() ? NULL : counted(calloc(n ? n : 1, size ? size : 1));
 }
 
 void *oct_realloc(void *p, size_t size)
 {
-    return oct_fault_hit(OCT_FAULT_MEM) ? NULL : counted(realloc(p, size ? size : 1));
+    return fails() ? NULL : counted(realloc(p, size ? size : 1));
 }
 
 void *oct_realloc_array(void *p, size_t n, size_t size)
@@ -43,7 +54,7 @@ void *oct_realloc_array(void *p, size_t n, size_t size)
 void *oct_aligned_alloc(size_t align, size_t size)
 {
     size_t rounded;
-    if (oct_fault_hit(OCT_FAULT_MEM) || __builtin_add_overflow(size, align - 1, &rounded)) {
+    if (fails() || __builtin_add_overflow(size, align - 1, &rounded)) {
         return NULL;
     }
     return counted(aligned_alloc(align, rounded & ~(align - 1)));

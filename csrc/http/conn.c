@@ -388,7 +388,6 @@ oct_status oct_http_conn_open(struct oct_http *h, struct bufferevent *bev, SSL *
         h->stats.n_connections++;
     }
     bufferevent_setcb(bev, on_read, on_write, on_event, c);
-    bufferevent_setwatermark(bev, EV_READ, 0, (size_t)h->limits.n_pipelined + 1);
     bufferevent_setwatermark(bev, EV_WRITE, h->limits.out_bytes / 2, 0);
     oct_http_wait_for(c, ssl ? OCT_HTTP_WAIT_HEAD : OCT_HTTP_WAIT_KEEP_ALIVE);
     if (bufferevent_enable(bev, EV_READ | EV_WRITE) != 0) {

@@ -81,7 +81,14 @@ int oct_http_status(const struct oct_http_exchange *x)
 
 void oct_http_put(struct oct_http_conn *c, const void *data, size_t len)
 {
-    if (!c->is_doomed && evbuffer_add(bufferevent_get_output(c->bev), data, len) != 0) {
+    const bool was_empty = c->out_len == 0;
+    if (c->is_doomed) {
+        return;
+    }
+    /* libevent starts to write by a callback that it does without when memory ran out for it at the
+     * connection's begin: so it is told again. */
+    if (evbuffer_add(bufferevent_get_output(c->bev), data, len) != 0 ||
+        (was_empty && bufferevent_enable(c->bev, EV_WRITE) != 0)) {
         oct_http_doom(c, OCT_HTTP_ABORTED);
     }
 }
