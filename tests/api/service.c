@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +69,8 @@ void service_start(struct service *s)
         s->config.model_names = names;
         s->config.n_model_names = 2;
     }
-    json_set_alloc_funcs(oct_malloc, oct_free);
+    json_set_alloc_funcs(oct_malloc, oct_free); /* as main.c does */
+    (void)signal(SIGPIPE, SIG_IGN);
     cr_assert_eq(oct_api_create(&s->config, &s->api), OCT_OK, "%s", oct_last_error());
     cr_assert_eq(oct_api_start(s->api), OCT_OK, "%s", oct_last_error());
     const struct oct_http_handler h = oct_api_handler(s->api);
@@ -167,6 +169,11 @@ void service_stop(struct service *s)
                   "%d pages used, %d running, %d waiting", st.n_pages_used, st.n_running,
                   st.n_waiting);
     }
+    service_end_now(s);
+}
+
+void service_end_now(struct service *s)
+{
     service_on_loop(s, stop, NULL);
     pthread_join(s->loop, NULL);
     oct_api_stop(s->api);
@@ -365,7 +372,9 @@ struct events events_of(const struct answer *a)
         }
         p = end + 2;
     }
-    cr_assert(done, "%s", a->body.data);
+    const size_t shown = a->body.len < 600 ? a->body.len : 600;
+    cr_assert(done, "%d: ...%s", a->is_whole,
+              a->body.data ? a->body.data + a->body.len - shown : "");
     return ev;
 }
 

@@ -37,6 +37,8 @@ struct service {
 void service_start(struct service *s);
 /* Waits until nothing runs, checks that every page and count is where it was, and ends all. */
 void service_stop(struct service *s);
+/* Ends all without waiting for anything. */
+void service_end_now(struct service *s);
 /* Runs fn on the loop's thread and waits for it. */
 void service_on_loop(struct service *s, void (*fn)(struct service *s, void *arg), void *arg);
 struct oct_api_counts service_counts(struct service *s);

@@ -162,7 +162,7 @@ static void ask_list(struct service *s, int kind, const char *field, const char 
     }
 }
 
-Test(fields, lists_have_their_longest, .timeout = 60)
+Test(fields, lists_have_their_longest)
 {
     struct service s = {.fake_options = {.n_pages = 4096, .max_model_len = 65536}};
     service_start(&s);
@@ -263,7 +263,7 @@ Test(fields, prompts_and_messages_have_their_shapes)
     service_stop(&s);
 }
 
-Test(fields, are_checked_at_their_limits, .timeout = 60)
+Test(fields, are_checked_at_their_limits)
 {
     struct service s = {0};
     service_start(&s);
