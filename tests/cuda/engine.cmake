@@ -15,3 +15,8 @@ oct_cuda_engine_test(same_bits)
 oct_cuda_engine_test(same_load)
 oct_cuda_engine_test(requests)
 oct_cuda_engine_test(prompt_logprobs)
+# The program.
+oct_cuda_test(cuda_serve test_cuda_serve.c ../serve/server.c ../serve/spawn.c ${OCT_TEST_TINY})
+add_dependencies(test_cuda_serve octavo)
+target_compile_definitions(test_cuda_serve PRIVATE OCT_BINARY="$<TARGET_FILE:octavo>"
+                           OCT_VGPU_DIR="${CMAKE_BINARY_DIR}/vgpu")

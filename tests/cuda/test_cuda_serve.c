@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `octavo serve --device cuda`, the program itself, on the virtual GPU with all checks: it answers,
+ * the same alone and beside others; a device that fails is told to every client and to /health, and
+ * ends the program with 4, unless it was told to stay. */
+#include "serve/server.h"
+#include "serve/spawn.h"
+#include "support/tiny.h"
+
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { N_CLIENTS = 6, PATH_BYTES = 512 };
+
+static char *dir, model[PATH_BYTES];
+
+static void write_model(void)
+{
+    struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
+    dir = oct_test_make_dir();
+    oct_tiny_write_gguf(&t, dir, "tiny");
+    (void)snprintf(model, sizeof model, "%s/tiny.gguf", dir);
+}
+
+static void remove_model(void)
+{
+    oct_test_remove_dir(dir);
+}
+
+TestSuite(cuda_serve, .init = write_model, .fini = remove_model, .timeout = 240);
+
+static void start(struct server *s, const char *arch, const char *fault, const char *flag)
+{
+    char arch_is[64], fault_is[64];
+    (void)snprintf(arch_is, sizeof arch_is, "VGPU_ARCH=%s", arch);
+    (void)snprintf(fault_is, sizeof fault_is, "VGPU_FAIL=%s", fault);
+    const char *const env[] = {"LD_LIBRARY_PATH=" OCT_VGPU_DIR, "VGPU_MEM=256M", arch_is, fault_is,
+                               NULL};
+    const char *args[] = {model,      "--device",
+                          "cuda",     "--dtype",
+                          "bfloat16", "--max-model-len",
+                          "128",      "--max-num-seqs",
+                          "4",        "--max-num-batched-tokens",
+                          "32",       "--kv-cache-bytes",
+                          "4MiB",     flag,
+                          NULL};
+    server_start(s, args, env, NULL);
+    server_ready(s);
+}
+
+/* ---- clients ---- */
+
+struct client {
+    struct server *s;
+    int fd, seed, status;
+    bool stream;
+    struct oct_buf answer;
+    pthread_t thread;
+};
+
+static void *ask(void *arg)
+{
+    struct client *c = arg;
+    char body[256];
+    (void)snprintf(body, sizeof body,
+                   "{\"prompt\": \"%d: once upon a time\", \"max_tokens\": 12, \"ignore_eos\": "
+                   "true, \"temperature\": 0.8, \"seed\": %d, \"stream\": %s}",
+                   c->seed, c->seed, c->stream ? "true" : "false");
+    c->status = server_ask_on(c->fd, "/v1/completions", "", body, &c->answer);
+    return NULL;
+}
+
+static void ask_all(struct server *s, struct client *c, int n, bool stream)
+{
+    for (int i = 0; i < n; i++) {
+        c[i] = (struct client){.s = s, .seed = i, .stream = stream, .fd = server_connect(s)};
+        cr_assert_geq(c[i].fd, 0);
+        cr_assert_eq(pthread_create(&c[i].thread, NULL, ask, &c[i]), 0);
+    }
+    for (int i = 0; i < n; i++) {
+        cr_assert_eq(pthread_join(c[i].thread, NULL), 0);
+    }
+}
+
+/* The text of a whole answer; freed with *root. */
+static const char *text_of(const struct client *c, json_t **root)
+{
+    *root = json_loadb(c->answer.data ? c->answer.data : "", c->answer.len, JSON_ALLOW_NUL, NULL);
+    const json_t *choice = json_array_get(json_object_get(*root, "choices"), 0);
+    return json_string_value(json_object_get(choice, "text"));
+}
+
+static void answers(const char *arch)
+{
+    struct server s;
+    struct client together[N_CLIENTS], alone;
+    start(&s, arch, "", "--enforce-eager");
+    ask_all(&s, together, N_CLIENTS, false);
+    for (int i = 0; i < N_CLIENTS; i++) {
+        json_t *a, *b;
+        cr_assert_eq(together[i].status, 200, "%s", together[i].answer.data);
+        alone = (struct client){.s = &s, .seed = i, .fd = server_connect(&s)};
+        (void)ask(&alone);
+        const char *x = text_of(&together[i], &a), *y = text_of(&alone, &b);
+        cr_assert(x && y && *x, "%s", together[i].answer.data);
+        cr_assert_str_eq(x, y, "%s: client %d hears \"%s\" beside others, \"%s\" alone", arch, i, x,
+                         y);
+        json_decref(a);
+        json_decref(b);
+        oct_buf_free(&together[i].answer);
+        oct_buf_free(&alone.answer);
+    }
+    struct oct_buf health;
+    cr_assert_eq(server_ask(&s, "/health", "", NULL, &health), 200, "%s", health.data);
+    oct_buf_free(&health);
+    server_kill(&s, SIGTERM);
+    cr_assert_eq(server_wait(&s), 0, "%s", s.err.data);
+    cr_assert(!strstr(s.err.data, "vgpu:"), "the virtual GPU found something: %s", s.err.data);
+    server_free(&s);
+}
+
+Test(cuda_serve, it_answers_the_same_alone_and_beside_others_a100)
+{
+    answers("a100");
+}
+
+Test(cuda_serve, it_answers_the_same_alone_and_beside_others_h100)
+{
+    answers("h100");
+}
+
+/* ---- a device that fails ---- */
+
+/* Every client is told; with a word that says it is the device. */
+static void check_told(const struct client *c, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const char *a = c[i].answer.data ? c[i].answer.data : "";
+        const bool by_status = c[i].status == 503 || c[i].status == 500;
+        const bool by_event = c[i].status == 200 && c[i].stream && strstr(a, "\"error\"");
+        cr_assert(by_status || by_event, "client %d: %d: %s", i, c[i].status, a);
+        cr_assert(strstr(a, "CUDA_ERROR_") || strstr(a, "device") || strstr(a, "engine"),
+                  "client %d: %s", i, a);
+    }
+}
+
+Test(cuda_serve, a_fault_ends_every_request_and_the_program)
+{
+    struct server s;
+    struct client c[N_CLIENTS];
+    start(&s, "h100", "launch:150", "--enforce-eager");
+    ask_all(&s, c, N_CLIENTS, true);
+    check_told(c, N_CLIENTS);
+    cr_assert_eq(server_wait(&s), 4, "%s", s.err.data);
+    cr_assert(strstr(s.err.data, "CUDA_ERROR_"), "%s", s.err.data);
+    server_free(&s);
+    for (int i = 0; i < N_CLIENTS; i++) {
+        oct_buf_free(&c[i].answer);
+    }
+}
+
+Test(cuda_serve, a_server_that_stays_says_that_its_device_is_gone)
+{
+    struct server s;
+    struct client c[N_CLIENTS];
+    struct oct_buf b;
+    start(&s, "a100", "lost:400", "--no-exit-on-device-failure");
+    ask_all(&s, c, N_CLIENTS, false);
+    check_told(c, N_CLIENTS);
+    cr_assert_eq(server_ask(&s, "/health", "", NULL, &b), 503, "%s", b.data);
+    cr_assert(strstr(b.data, "CUDA_ERROR_"), "%s", b.data);
+    oct_buf_free(&b);
+    cr_assert_eq(server_ask(&s, "/ready", "", NULL, &b), 503, "%s", b.data);
+    oct_buf_free(&b);
+    cr_assert_eq(server_ask(&s, "/v1/completions", "", "{\"prompt\": \"x\"}", &b), 503, "%s",
+                 b.data);
+    oct_buf_free(&b);
+    server_kill(&s, SIGTERM);
+    (void)server_wait(&s);
+    server_free(&s);
+    for (int i = 0; i < N_CLIENTS; i++) {
+        oct_buf_free(&c[i].answer);
+    }
+}
