@@ -28,6 +28,7 @@ test=(
     gcc-12 g++-12         # headers are also compiled as C++
     libzstd-dev           # the virtual GPU: compressed fat binaries
     chromium-headless-shell fonts-liberation2 # the web page
+    librsvg2-bin          # octavo bench report: plots as PNG
 )
 
 case "${1:-test}" in

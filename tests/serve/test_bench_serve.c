@@ -6,8 +6,9 @@
  */
 #include "serve/bench_serve.h"
 #include "serve/mock_server.h"
+#include "serve/server.h"
 #include "serve/spawn.h"
-#include "support/writer.h"
+#include "support/tiny.h"
 
 #include "base/clock.h"
 
@@ -605,4 +606,41 @@ Test(bench_serve, what_is_wrong_is_named)
         cr_assert(strstr(s.err.data, row[i].want), "%s: %s", row[i].line, s.err.data);
         spawned_free(&s);
     }
+}
+
+/* Our own server, with more requests than it runs at once, in both ways of sending them: none is
+ * lost, and each answer has the bits that it has alone. */
+Test(bench_serve, octavo_serve_loses_nothing_and_answers_as_if_alone)
+{
+    static const char *const loads[] = {
+        "--max-concurrency|1,16|--endpoint|/v1/completions",
+        "--request-rate|200|--endpoint|/v1/chat/completions",
+    };
+    struct oct_tiny t = oct_tiny_default(OCT_ARCH_QWEN2);
+    char model[LINE], flags[LINE];
+    struct server server;
+    oct_tiny_write_gguf(&t, dir, "tiny");
+    (void)snprintf(model, sizeof model, "%s/tiny.gguf", dir);
+    const char *const args[] = {model, "--max-num-seqs", "4", NULL};
+    server_start(&server, args, NULL, NULL);
+    server_ready(&server);
+    mock.port = server.port;
+    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
+        (void)snprintf(flags, sizeof flags,
+                       "--num-prompts|32|--random-input-len|3|--random-output-len|12|--ignore-eos|"
+                       "--check-oracle|alone|%s",
+                       loads[i]);
+        json_t *o = bench(flags, 0);
+        for (size_t k = 0; k < json_array_size(json_object_get(o, "points")); k++) {
+            const json_t *p = point(o, k);
+            is(p, "completed", 32);
+            is(p, "failed", 0);
+            is(p, "different", 0);
+            is(p, "counted_by_events", 0);
+            is(p, "total_output_tokens", 32 * 12);
+        }
+        json_decref(o);
+    }
+    server_stop(&server);
+    server_free(&server);
 }
