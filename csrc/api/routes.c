@@ -35,7 +35,7 @@ const struct oct_route oct_routes[] = {
     {OCT_HTTP_POST, "/api/pull", ENGINE, &oct_format_ollama_pull, NULL},
     {OCT_HTTP_GET, "/api/tags", ENGINE, OLLAMA, oct_ollama_tags},
     {OCT_HTTP_GET, "/api/ps", ENGINE, OLLAMA, oct_ollama_ps},
-    {OCT_HTTP_GET, "/api/version", OPEN, OLLAMA, oct_ollama_version},
+    {OCT_HTTP_GET, "/api/version", 0, OLLAMA, oct_ollama_version},
     {OCT_HTTP_POST, "/api/embed", 0, OLLAMA, oct_ollama_refuse},
     {OCT_HTTP_POST, "/api/embeddings", 0, OLLAMA, oct_ollama_refuse},
     {OCT_HTTP_POST, "/api/create", 0, OLLAMA, oct_ollama_refuse},
