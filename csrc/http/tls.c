@@ -6,7 +6,6 @@
 #include <http_parser.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct oct_http_tls {
@@ -45,8 +44,7 @@ static void no_log(int severity, const char *text)
 static void on_fatal(int err)
 {
     (void)err;
-    OCT_ASSERT(!"libevent found itself broken");
-    abort();
+    oct_assert_failed_("libevent finds its own state in order", __FILE__, __LINE__);
 }
 
 static void init_once(void)
