@@ -5,11 +5,12 @@
 #include "api/ollama.h"
 
 #include "api/call.h"
+#include "api/json_text.h"
 #include "base/clock.h"
-#include "base/json.h"
 #include "engine/engine.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,8 +60,15 @@ static bool is_gguf(const char *path)
     return len > 5 && strcmp(path + len - 5, ".gguf") == 0;
 }
 
+/* What stands before it, and a string with its quotes. */
+static oct_status put(struct oct_buf *out, const char *before, const char *text)
+{
+    OCT_TRY(oct_buf_append(out, before, strlen(before)));
+    return oct_json_text(out, text, strlen(text));
+}
+
 /* The weights are used as `dtype`, whatever the file has. */
-static json_t *details(const struct oct_api *a)
+static oct_status put_details(const struct oct_api *a, struct oct_buf *out)
 {
     char size[32], level[16];
     size_t n = 0;
@@ -71,10 +79,13 @@ static json_t *details(const struct oct_api *a)
         level[n] = (char)toupper((unsigned char)dtype[n]);
     }
     level[n] = '\0';
-    return json_pack("{s:s, s:s, s:s, s:[s], s:s, s:s}", "parent_model", "", "format",
-                     is_gguf(a->config.model_path) ? "gguf" : "safetensors", "family",
-                     a->info.architecture, "families", a->info.architecture, "parameter_size",
-                     parameter_size(a->info.n_params, size), "quantization_level", level);
+    OCT_TRY(put(out, ",\"details\":{\"parent_model\":\"\",\"format\":",
+                is_gguf(a->config.model_path) ? "gguf" : "safetensors"));
+    OCT_TRY(put(out, ",\"family\":", a->info.architecture));
+    OCT_TRY(put(out, ",\"families\":[", a->info.architecture));
+    OCT_TRY(put(out, "],\"parameter_size\":", parameter_size(a->info.n_params, size)));
+    OCT_TRY(put(out, ",\"quantization_level\":", level));
+    return oct_buf_append(out, "}", 1);
 }
 
 /* Tells one model from another, in the form clients expect; not a hash of the weights. */
@@ -103,61 +114,72 @@ static const char *modified_at(const struct oct_api *a, char dst[OCT_OLLAMA_TIME
     return oct_ollama_time(is_known ? (int64_t)st.st_mtime : 0, dst);
 }
 
-/* One entry of tags and ps. */
-static json_t *entry(const struct oct_api *a, const char *served)
+/* ---- what answers at once ---- */
+
+/* One entry of tags and ps; the object stays open. */
+static oct_status put_entry(const struct oct_api *a, const char *served, struct oct_buf *out)
 {
     char name[NAME_BYTES], hex[65];
     tagged(served, name);
-    return json_pack("{s:s, s:s, s:I, s:s, s:o}", "name", name, "model", name, "size",
-                     (json_int_t)a->info.weight_bytes, "digest", digest(a, hex), "details",
-                     details(a));
+    OCT_TRY(put(out, "{\"name\":", name));
+    OCT_TRY(put(out, ",\"model\":", name));
+    OCT_TRY(put(out, ",\"digest\":", digest(a, hex)));
+    OCT_TRY(oct_buf_printf(out, ",\"size\":%" PRIu64, a->info.weight_bytes));
+    return put_details(a, out);
 }
 
-/* ---- what answers at once ---- */
-
-static void send_list(struct oct_api *a, struct oct_http_exchange *x,
-                      bool (*add)(const struct oct_api *a, json_t *one))
-{
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < a->config.n_model_names; i++) {
-        json_t *one = entry(a, a->config.model_names[i]);
-        if (!one || !add(a, one) || json_array_append(list, one) != 0) {
-            json_decref(list);
-            list = NULL;
-        }
-        json_decref(one);
-    }
-    oct_api_send_json(a, x, 200, list ? json_pack("{s:o}", "models", list) : NULL);
-}
-
-static bool add_modified(const struct oct_api *a, json_t *one)
+static oct_status put_modified(const struct oct_api *a, struct oct_buf *out)
 {
     char at[OCT_OLLAMA_TIME_BYTES];
-    return json_object_set_new(one, "modified_at", json_string(modified_at(a, at))) == 0;
-}
-
-void oct_ollama_tags(struct oct_api *a, struct oct_http_exchange *x)
-{
-    send_list(a, x, add_modified);
+    return put(out, ",\"modified_at\":", modified_at(a, at));
 }
 
 /* It is never unloaded: that is a long way off. */
-static bool add_running(const struct oct_api *a, json_t *one)
+static oct_status put_running(const struct oct_api *a, struct oct_buf *out)
 {
     const int64_t century_s = (int64_t)100 * 365 * 86400;
     const bool on_device = strcmp(a->info.device, "cpu") != 0;
     char at[OCT_OLLAMA_TIME_BYTES];
-    oct_ollama_time(oct_clock_wall_s() + century_s, at);
-    return json_object_set_new(one, "expires_at", json_string(at)) == 0 &&
-           json_object_set_new(one, "size_vram",
-                               json_integer(on_device ? (json_int_t)a->info.weight_bytes : 0)) ==
-               0 &&
-           json_object_set_new(one, "context_length", json_integer(a->info.max_model_len)) == 0;
+    OCT_TRY(put(out, ",\"expires_at\":", oct_ollama_time(oct_clock_wall_s() + century_s, at)));
+    return oct_buf_printf(out, ",\"size_vram\":%" PRIu64 ",\"context_length\":%d",
+                          on_device ? a->info.weight_bytes : 0, a->info.max_model_len);
+}
+
+static oct_status put_list(const struct oct_api *a,
+                           oct_status (*more)(const struct oct_api *a, struct oct_buf *out),
+                           struct oct_buf *out)
+{
+    static const char begin[] = "{\"models\":[", end[] = "]}";
+    OCT_TRY(oct_buf_append(out, begin, sizeof begin - 1));
+    for (size_t i = 0; i < a->config.n_model_names; i++) {
+        OCT_TRY(oct_buf_append(out, ",", i ? 1 : 0));
+        OCT_TRY(put_entry(a, a->config.model_names[i], out));
+        OCT_TRY(more(a, out));
+        OCT_TRY(oct_buf_append(out, "}", 1));
+    }
+    return oct_buf_append(out, end, sizeof end - 1);
+}
+
+static void send_list(struct oct_api *a, struct oct_http_exchange *x,
+                      oct_status (*more)(const struct oct_api *a, struct oct_buf *out))
+{
+    struct oct_buf out = {0};
+    if (put_list(a, more, &out) == OCT_OK) {
+        oct_http_respond(x, 200, "application/json; charset=utf-8", out.data, out.len);
+    } else {
+        oct_api_send_error(a, x, 503, oct_last_error());
+    }
+    oct_buf_free(&out);
+}
+
+void oct_ollama_tags(struct oct_api *a, struct oct_http_exchange *x)
+{
+    send_list(a, x, put_modified);
 }
 
 void oct_ollama_ps(struct oct_api *a, struct oct_http_exchange *x)
 {
-    send_list(a, x, add_running);
+    send_list(a, x, put_running);
 }
 
 void oct_ollama_version(struct oct_api *a, struct oct_http_exchange *x)
@@ -197,68 +219,50 @@ static oct_status parse_name(const struct oct_api *a, const json_t *body, const 
     return OCT_OK;
 }
 
-/* Whether the chat template has a word for thoughts: it opens them, or is asked not to. */
-static bool can_think(const struct oct_api *a)
+/* Whether the chat template has a word for thoughts: it opens them, or is asked not to. A model
+ * without a template that works for this has not. */
+static oct_status can_think(const struct oct_api *a, bool *out)
 {
     static const char hello[] = "[{\"role\":\"user\",\"content\":\"hello\"}]";
     char *with = NULL, *without = NULL;
     size_t n;
-    bool can = false;
-    if (oct_engine_chat_prompt(a->engine, hello, NULL, &with, &n) == OCT_OK &&
-        oct_engine_chat_prompt(a->engine, hello, "{\"enable_thinking\":false}", &without, &n) ==
-            OCT_OK) {
-        can = strcmp(with, without) != 0 || strstr(with, "<think>");
+    oct_status st = oct_engine_chat_prompt(a->engine, hello, NULL, &with, &n);
+    if (st == OCT_OK) {
+        st = oct_engine_chat_prompt(a->engine, hello, "{\"enable_thinking\":false}", &without, &n);
     }
+    *out = st == OCT_OK && (strcmp(with, without) != 0 || strstr(with, "<think>"));
     oct_buffer_free(with);
     oct_buffer_free(without);
-    return can;
+    return st == OCT_E_MEM ? st : OCT_OK;
 }
 
-static json_t *model_info(const struct oct_api *a)
+static oct_status put_model_info(const struct oct_api *a, struct oct_buf *out)
 {
-    const char *arch = a->info.architecture;
-    const struct {
-        const char *key;
-        json_int_t value;
-    } rows[] = {
-        {"block_count", a->info.n_layers},
-        {"context_length", a->info.max_model_len},
-        {"vocab_size", a->info.vocab_size},
-    };
-    json_t *o = json_pack("{s:s, s:I}", "general.architecture", arch, "general.parameter_count",
-                          (json_int_t)a->info.n_params);
-    for (size_t i = 0; o && i < sizeof rows / sizeof *rows; i++) {
-        char key[64];
-        (void)snprintf(key, sizeof key, "%s.%s", arch, rows[i].key);
-        if (json_object_set_new(o, key, json_integer(rows[i].value)) != 0) {
-            json_decref(o);
-            return NULL;
-        }
-    }
-    return o;
+    const char *arch = a->info.architecture; /* a name of ours: no quotes in it */
+    OCT_TRY(put(out, ",\"model_info\":{\"general.architecture\":", arch));
+    return oct_buf_printf(out,
+                          ",\"general.parameter_count\":%" PRIu64 ",\"%s.block_count\":%d,"
+                          "\"%s.context_length\":%d,\"%s.vocab_size\":%d}",
+                          a->info.n_params, arch, a->info.n_layers, arch, a->info.max_model_len,
+                          arch, a->info.vocab_size);
 }
 
 static oct_status parse_show(struct oct_call *c, json_t *body)
 {
     const struct oct_api *a = c->api;
+    struct oct_buf *out = &c->reply;
     const char *name;
     const char *chat = a->engine->chat.given ? NULL : a->engine->vocab->chat_template;
-    char at[OCT_OLLAMA_TIME_BYTES], parameters[64];
+    bool thinks;
     OCT_TRY(parse_name(a, body, &name));
-    (void)snprintf(parameters, sizeof parameters, "num_ctx %d", a->info.max_model_len);
-    json_t *o =
-        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "license", "", "modelfile", "",
-                  "parameters", parameters, "template", chat ? chat : "", "details", details(a),
-                  "model_info", model_info(a), "modified_at", modified_at(a, at));
-    json_t *capabilities = can_think(a) ? json_pack("[s, s]", "completion", "thinking")
-                                        : json_pack("[s]", "completion");
-    if (!o || json_object_set_new(o, "capabilities", capabilities) != 0) {
-        json_decref(o);
-        return oct_no_memory("what is known of the model", 1);
-    }
-    const oct_status st = oct_json_append(&c->reply, o, JSON_COMPACT);
-    json_decref(o);
-    return st;
+    OCT_TRY(can_think(a, &thinks));
+    OCT_TRY(put(out, "{\"license\":\"\",\"modelfile\":\"\",\"template\":", chat ? chat : ""));
+    OCT_TRY(oct_buf_printf(out, ",\"parameters\":\"num_ctx %d\"", a->info.max_model_len));
+    OCT_TRY(put_modified(a, out));
+    OCT_TRY(put_details(a, out));
+    OCT_TRY(put_model_info(a, out));
+    return oct_buf_printf(out, ",\"capabilities\":[\"completion\"%s]}",
+                          thinks ? ",\"thinking\"" : "");
 }
 
 /* What is to be fetched is here already, or is not to be had. */

@@ -117,8 +117,11 @@ static oct_status f_think(tr *t, const char *f, const json_t *v)
     if (level) {
         OCT_TRY(put(t, "reasoning_effort", json_incref(borrowed(v))));
     }
-    return put(t, "chat_template_kwargs",
-               json_pack("{s:b}", "enable_thinking", level || json_is_true(v)));
+    json_t *vars = json_object();
+    OCT_TRY(put(t, "chat_template_kwargs", vars));
+    return json_object_set_new(vars, "enable_thinking", json_boolean(level || json_is_true(v))) == 0
+               ? OCT_OK
+               : oct_no_memory(f, 1);
 }
 
 static oct_status f_top_logprobs(tr *t, const char *f, const json_t *v)
@@ -137,20 +140,23 @@ static oct_status message(const json_t *m, size_t i, json_t *list)
     if (images && !json_is_null(images) && json_array_size(images) + !json_is_array(images) > 0) {
         return OCT_FAIL(OCT_E_UNSUPPORTED, "messages[%zu].images: the model reads text only", i);
     }
-    json_t *to = json_copy(borrowed(m));
+    json_t *to = json_object();
     if (!to || json_array_append_new(list, to) != 0) {
         return oct_no_memory("a message", 1);
     }
-    static const char *const renamed[][2] = {{"thinking", "reasoning_content"},
-                                             {"tool_name", "name"}};
-    for (size_t k = 0; k < 2; k++) {
-        json_t *v = json_object_get(to, renamed[k][0]);
-        if (v && !json_is_null(v) && json_object_set(to, renamed[k][1], v) != 0) {
+    const char *key;
+    json_t *value;
+    /* one by one: json_copy() does not say that memory ran out in the middle */
+    json_object_foreach(borrowed(m), key, value)
+    {
+        const char *name = !strcmp(key, "thinking")    ? "reasoning_content"
+                           : !strcmp(key, "tool_name") ? "name"
+                                                       : key;
+        const bool is_dropped = !strcmp(key, "images") || json_is_null(value);
+        if (!is_dropped && json_object_set(to, name, value) != 0) {
             return oct_no_memory("a message", 1);
         }
-        (void)json_object_del(to, renamed[k][0]);
     }
-    (void)json_object_del(to, "images");
     if (!json_object_get(to, "content") &&
         json_object_set_new(to, "content", json_string("")) != 0) {
         return oct_no_memory("a message", 1);
@@ -384,6 +390,17 @@ static oct_status check_penalties(tr *t)
     return OCT_OK;
 }
 
+/* json_pack() leaks when memory runs out: by hand. */
+static oct_status add_turn(json_t *list, const char *role, const json_t *content)
+{
+    json_t *m = json_object();
+    return json_array_append_new(list, m) == 0 &&
+                   json_object_set_new(m, "role", json_string(role)) == 0 &&
+                   json_object_set(m, "content", borrowed(content)) == 0
+               ? OCT_OK
+               : oct_no_memory("a message", 1);
+}
+
 /* What /api/generate has, as a prompt or a conversation of one turn. */
 static oct_status put_prompt(tr *t)
 {
@@ -400,11 +417,12 @@ static oct_status put_prompt(tr *t)
         (void)json_object_del(t->to, "reasoning_effort");
         return f_pass(t, "prompt", t->prompt);
     }
-    json_t *user = json_pack("{s:s, s:O}", "role", "user", "content", t->prompt);
-    json_t *list = t->system && json_string_length(t->system) > 0
-                       ? json_pack("[{s:s, s:O}, o]", "role", "system", "content", t->system, user)
-                       : json_pack("[o]", user);
-    return put(t, "messages", list);
+    json_t *list = json_array();
+    OCT_TRY(put(t, "messages", list));
+    if (t->system && json_string_length(t->system) > 0) {
+        OCT_TRY(add_turn(list, "system", t->system));
+    }
+    return add_turn(list, "user", t->prompt);
 }
 
 static oct_status translate(tr *t)

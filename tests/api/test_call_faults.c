@@ -39,19 +39,22 @@ enum outcome { WHOLE, ERROR, STREAM_ERROR, CUT, N_OUTCOMES };
 
 static enum outcome outcome_of(void)
 {
+    const bool lines = strstr(got, "application/x-ndjson") != NULL; /* Ollama's streams */
     const bool stream = strstr(got, "text/event-stream") != NULL;
-    const bool ends = stream ? strstr(got, "data: [DONE]\n\n\r\n0\r\n\r\n") != NULL
-                             : strlen(got) > 0 && got[strlen(got) - 1] == '}';
+    const bool ends = lines ? strstr(got, "}\n\r\n0\r\n\r\n") &&
+                                  (strstr(got, "\"done\":true") || strstr(got, "{\"error\":"))
+                      : stream ? strstr(got, "data: [DONE]\n\n\r\n0\r\n\r\n") != NULL
+                               : strlen(got) > 0 && got[strlen(got) - 1] == '}';
     if (!ends) {
         return CUT;
     }
     if (strncmp(got, "HTTP/1.1 200", 12) != 0) {
         cr_assert(!strncmp(got, "HTTP/1.1 503", 12) || !strncmp(got, "HTTP/1.1 500", 12), "%s",
                   got);
-        cr_assert(strstr(got, "\"message\":"), "%s", got);
+        cr_assert(strstr(got, "\"message\":") || strstr(got, "{\"error\":\""), "%s", got);
         return ERROR;
     }
-    return strstr(got, "data: {\"error\":") ? STREAM_ERROR : WHOLE;
+    return strstr(got, lines ? "{\"error\":" : "data: {\"error\":") ? STREAM_ERROR : WHOLE;
 }
 
 Test(faults, the_kth_allocation_of_a_request_fails)
@@ -67,6 +70,12 @@ Test(faults, the_kth_allocation_of_a_request_fails)
         {"/v1/completions", "{\"prompt\":[[70,71],[72]],\"max_tokens\":6,\"stream\":true,"
                             "\"logprobs\":2}"},
         {"/tokenize", "{\"messages\":[{\"role\":\"u\",\"content\":\"abc\"}]}"},
+        {"/api/chat", "{\"model\":\"fake:latest\",\"messages\":[{\"role\":\"u\",\"content\":\"a\","
+                      "\"thinking\":\"b\",\"images\":[]}],\"think\":\"low\",\"logprobs\":true,"
+                      "\"top_logprobs\":2,\"options\":{\"num_predict\":6,\"stop\":[\"zzzz\"]}}"},
+        {"/api/generate", "{\"model\":\"fake\",\"system\":\"s\",\"prompt\":\"abc\","
+                          "\"stream\":false,\"options\":{\"num_predict\":6}}"},
+        {"/api/show", "{\"model\":\"fake\"}"},
     };
     struct service s = {.fake_options.no_prefix_cache = true};
     service_start(&s);
