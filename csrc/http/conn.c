@@ -192,6 +192,38 @@ static void feed(struct oct_http_conn *c)
 
 /* ---- what goes out ---- */
 
+static void start_linger(struct oct_http_conn *c);
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    struct oct_http_conn *c = arg;
+    (void)fd, (void)what;
+    if (!c->is_doomed) {
+        start_linger(c);
+    }
+}
+
+/* TLS says that the answer ends here in a record of its own, which may have to wait for room in the
+ * kernel; without it the client takes the answer for a cut one. */
+static bool said_goodbye(struct oct_http_conn *c)
+{
+    const int r = SSL_shutdown(c->ssl);
+    const bool must_wait = r < 0 && SSL_get_error(c->ssl, r) == SSL_ERROR_WANT_WRITE;
+    ERR_clear_error();
+    if (!must_wait) {
+        return true;
+    }
+    c->state = OCT_HTTP_CONN_LAST;
+    oct_http_wait_for(c, OCT_HTTP_WAIT_STALL);
+    if (!c->goodbye) {
+        c->goodbye = event_new(c->h->base, bufferevent_getfd(c->bev), EV_WRITE, on_writable, c);
+    }
+    if (!c->goodbye || event_add(c->goodbye, NULL) != 0) {
+        oct_http_doom(c, OCT_HTTP_ABORTED);
+    }
+    return false;
+}
+
 /* The answer is out and was the last: says so to the client, and waits for its end of file, so that
  * no reset overtakes the answer. */
 static void start_linger(struct oct_http_conn *c)
@@ -200,11 +232,10 @@ static void start_linger(struct oct_http_conn *c)
         oct_http_doom(c, OCT_HTTP_DONE);
         return;
     }
-    const int fd = bufferevent_getfd(c->bev);
-    if (c->ssl) {
-        (void)SSL_shutdown(c->ssl);
-        ERR_clear_error();
+    if (c->ssl && !said_goodbye(c)) {
+        return;
     }
+    const int fd = bufferevent_getfd(c->bev);
     if (fd >= 0) {
         (void)shutdown(fd, SHUT_WR);
     } else {
@@ -253,6 +284,9 @@ static void free_conn(struct oct_http_conn *c)
         h->stats.n_connections--;
     }
     h->stats.out_bytes -= c->out_len;
+    if (c->goodbye) {
+        event_free(c->goodbye);
+    }
     (void)evbuffer_remove_cb(bufferevent_get_output(c->bev), on_output, c);
     bufferevent_free(c->bev);
     oct_free(c);

@@ -43,6 +43,7 @@ struct oct_http_conn {
     struct oct_http *h;
     struct bufferevent *bev;     /* owned */
     SSL *ssl;                    /* the bufferevent's; NULL: plain */
+    struct event *goodbye;       /* owned; TLS: its end waits for room in the kernel */
     struct oct_http_exchange *x; /* owned; from a request's first byte to its end */
     size_t out_len;              /* waits for the reader */
     int64_t wait_since_us;

@@ -75,6 +75,7 @@ struct oct_http_handler {
                        const char **content_type);
 };
 
+/* The process ignores SIGPIPE from then on, unless it has a handler of its own. */
 OCT_CHECKED oct_status oct_http_create(const struct oct_http_limits *limits,
                                        const struct oct_http_handler *handler,
                                        struct oct_http **out);

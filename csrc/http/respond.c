@@ -265,6 +265,23 @@ void oct_http_start(struct oct_http_exchange *x, int status, const char *content
     (void)begin_answer(x, status, content_type, false, 0, NULL);
 }
 
+/* A token's event is small: one piece of the output then, not three. */
+static void put_chunk(struct oct_http_conn *c, const void *data, size_t len)
+{
+    char piece[2048];
+    size_t n = (size_t)snprintf(piece, sizeof piece, "%zx\r\n", len);
+    if (len <= sizeof piece - n - 2) {
+        memcpy(piece + n, data, len);
+        n += len;
+    } else {
+        oct_http_put(c, piece, n);
+        oct_http_put(c, data, len);
+        n = 0;
+    }
+    memcpy(piece + n, "\r\n", 2);
+    oct_http_put(c, piece, n + 2);
+}
+
 void oct_http_write(struct oct_http_exchange *x, const void *data, size_t len)
 {
     struct oct_http_conn *c = x->c;
@@ -276,10 +293,7 @@ void oct_http_write(struct oct_http_exchange *x, const void *data, size_t len)
         return;
     }
     if (x->is_chunked) {
-        char size[24];
-        oct_http_put(c, size, (size_t)snprintf(size, sizeof size, "%zx\r\n", len));
-        oct_http_put(c, data, len);
-        oct_http_put(c, "\r\n", 2);
+        put_chunk(c, data, len);
     } else {
         oct_http_put(c, data, len);
     }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -270,10 +271,22 @@ static struct event *new_event(struct oct_http *h, int fd, event_callback_fn fn)
     return e;
 }
 
+/* Writing to a client that has left would end the process: neither libevent nor OpenSSL asks the
+ * kernel not to signal it. A handler that the program has set itself stays. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction now;
+    if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL) {
+        now.sa_handler = SIG_IGN;
+        (void)sigaction(SIGPIPE, &now, NULL);
+    }
+}
+
 oct_status oct_http_create(const struct oct_http_limits *limits,
                            const struct oct_http_handler *handler, struct oct_http **out)
 {
     oct_http_libraries_init();
+    ignore_sigpipe();
     struct oct_http *h = oct_calloc(1, sizeof *h);
     if (!h) {
         return oct_no_memory("the HTTP server", sizeof *h);

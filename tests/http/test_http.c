@@ -252,6 +252,59 @@ Test(http, an_early_answer_reaches_a_client_that_still_sends)
     web_close(&w);
 }
 
+Test(http, an_answer_may_come_while_the_body_still_comes)
+{
+    struct web w;
+    web_open(&w, NULL, NULL);
+    int fd = web_connect(&w);
+    web_send(&w, fd, "POST /soon HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+    cr_assert_not_null(w.last);
+    oct_http_respond(w.last, 503, "text/plain", "stopping", 8);
+    web_send(&w, fd, " more");
+    bool closed;
+    const char *answer = web_read(&w, fd, NULL, &closed);
+    cr_assert_eq(web_status(answer), 503, "%s", answer);
+    cr_assert(closed && strstr(answer, "\r\nConnection: close\r\n"), "%s", answer);
+    cr_assert_eq(w.n_requests, 0);
+    cr_assert_eq(w.ends[OCT_HTTP_DONE], 1);
+    (void)close(fd);
+    /* In on_head, to a request without a body: the connection stays. */
+    fd = web_connect(&w);
+    for (int i = 0; i < 2; i++) {
+        web_send(&w, fd, "GET /early HTTP/1.1\r\nHost: a\r\n\r\n");
+        answer = web_read(&w, fd, "no key\n", &closed);
+        cr_assert(web_status(answer) == 401 && !closed, "%s", answer);
+    }
+    web_send(&w, fd, "POST /cut HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+    cr_assert(web_is_closed(&w, fd));
+    cr_assert_eq(w.ends[OCT_HTTP_ABORTED], 1);
+    (void)close(fd);
+    web_close(&w);
+}
+
+/* A signal would end this process. */
+Test(http, writing_to_a_client_that_has_reset_its_connection_harms_nobody)
+{
+    struct web w;
+    web_open(&w, NULL, NULL);
+    for (int i = 0; i < 20; i++) {
+        const int fd = web_connect(&w);
+        const struct linger now = {.l_onoff = 1};
+        web_send(&w, fd, "GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
+        web_until(&w, &w.n_requests, i + 1);
+        oct_http_start(w.last, 200, "text/plain");
+        web_turns(&w, i % 3);
+        cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
+        (void)close(fd);
+        while (w.last) {
+            oct_http_write(w.last, "data", 4);
+            web_turns(&w, 1);
+        }
+    }
+    cr_assert_eq(w.ends[OCT_HTTP_LEFT], 20);
+    web_close(&w);
+}
+
 Test(http, an_aborted_answer_is_seen_to_be_cut)
 {
     struct web w;

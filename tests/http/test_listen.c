@@ -192,7 +192,9 @@ static size_t read_tls(struct web *w, SSL *ssl, char *to, size_t size, const cha
         } else if (SSL_get_error(ssl, n) == SSL_ERROR_ZERO_RETURN) {
             break;
         } else {
-            cr_assert_eq(SSL_get_error(ssl, n), SSL_ERROR_WANT_READ);
+            const int why = SSL_get_error(ssl, n);
+            cr_assert_eq(why, SSL_ERROR_WANT_READ, "%d after %zu bytes: %s", why, len,
+                         ERR_error_string(ERR_peek_last_error(), NULL));
         }
     }
     to[len] = '\0';

@@ -30,6 +30,13 @@ static int on_head(void *user, struct oct_http_exchange *x)
         oct_http_respond(x, 401, text, "no key\n", 7);
         return 1;
     }
+    if (!strcmp(oct_http_path(x), "/cut")) {
+        oct_http_abort(x);
+        return 1;
+    }
+    if (!strcmp(oct_http_path(x), "/soon")) {
+        w->last = x;
+    }
     return 0;
 }
 

@@ -7,6 +7,8 @@
  *   /hello        "hello, world" at once
  *   /echo         the body, at once
  *   /early        401 from on_head
+ *   /cut          oct_http_abort in on_head
+ *   /soon         nothing: the test answers web->last, which on_head has set
  *   /late         nothing: the test answers web->last
  *   /big          1 MiB at once
  *   /stream       100 chunks of 1 KiB, as long as there is room, at once
