@@ -256,7 +256,6 @@ static oct_status make_choices(struct oct_call *c)
         c->choices[i].index = (int32_t)i;
         c->choices[i].split.state = c->ask.thinking;
     }
-    c->n_choices = n;
     return OCT_OK;
 }
 
@@ -339,7 +338,7 @@ static void after_parse(struct oct_http_task *t)
         send_reply(c);
         return;
     }
-    c->n_waiting = c->n_choices;
+    c->n_choices = c->n_waiting = c->ask.n_prompts * (size_t)c->ask.n;
     submit_due(c);
 }
 

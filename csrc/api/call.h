@@ -135,8 +135,8 @@ struct oct_call {
     void *state;            /* the format's */
     struct oct_ask ask;
     struct oct_choice *choices; /* [n_choices], owned */
-    size_t n_choices;
-    struct oct_buf reply; /* worker: the whole answer */
+    size_t n_choices;           /* 0 until parse has come back: the loop may look at any time */
+    struct oct_buf reply;       /* worker: the whole answer */
 
     /* loop */
     struct oct_http_exchange *x; /* NULL after on_end */
