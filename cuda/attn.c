@@ -2,7 +2,8 @@
  *
  * attn.c - plans of attention: which instance, how many blocks, what it must cost.
  *
- * Costs are what the host can know: every sequence of the step at max_keys. */
+ * Costs of a plan are those of its bounds: every sequence of the step at max_keys.
+ * k_attn_true_cost() is told more. */
 #include "kernels.h"
 
 #include <math.h>
@@ -57,30 +58,93 @@ static void factors(const struct k_attn_args *a, float *c, float *cap_in)
     *cap_in = a->softcap > 0 ? a->scale / a->softcap * 2 * log2e : 0;
 }
 
-/* Keys that a row at position max_keys - 1 - back sees. */
-static uint64_t keys_seen(const struct k_attn_args *a, int32_t back)
+/* Keys that any row of a span sees. */
+static uint64_t keys_of(const struct k_attn_args *a, struct k_attn_span s)
 {
-    const int32_t keys = a->max_keys - back > 1 ? a->max_keys - back : 1;
-    return (uint64_t)(a->window > 0 && keys > a->window ? a->window : keys);
+    const uint64_t reach = (uint64_t)s.n_keys;
+    return a->window > 0 ? least(reach, (uint64_t)a->window + (uint64_t)s.n_rows - 1) : reach;
+}
+
+/* (row, key) pairs of a span. */
+static uint64_t pairs_of(const struct k_attn_args *a, struct k_attn_span s)
+{
+    uint64_t pairs = 0;
+    for (int32_t i = 0; i < s.n_rows; i++) {
+        const int32_t keys = s.n_keys - i > 1 ? s.n_keys - i : 1;
+        pairs += (uint64_t)(a->window > 0 && keys > a->window ? a->window : keys);
+    }
+    return pairs;
+}
+
+static struct k_cost cost_of_sums(const struct k_attn_args *a, uint64_t n_seqs, uint64_t rows,
+                                  uint64_t keys, uint64_t pairs)
+{
+    const uint64_t width = 2 * (uint64_t)a->n_heads * (uint64_t)a->kv.head_dim;
+    const uint64_t key = 4 * (uint64_t)a->kv.n_kv_heads * (uint64_t)a->kv.head_dim;
+    return (struct k_cost){
+        .read_bytes = rows * (width + 4) + n_seqs * sizeof(struct k_seq) + keys * key,
+        .write_bytes = rows * width,
+        .flops = 2 * width * pairs,
+    };
 }
 
 static struct k_cost cost_of(const struct k_attn_args *a, int32_t n_seqs, int32_t rows,
                              int32_t rows_of_one)
 {
-    const uint64_t width = 2 * (uint64_t)a->n_heads * (uint64_t)a->kv.head_dim;
-    const uint64_t key = 4 * (uint64_t)a->kv.n_kv_heads * (uint64_t)a->kv.head_dim;
-    uint64_t pairs = 0; /* (row, key) of one sequence */
-    for (int32_t i = 0; i < rows_of_one; i++) {
-        pairs += keys_seen(a, i);
+    const struct k_attn_span s = {rows_of_one, a->max_keys};
+    const uint64_t n = (uint64_t)n_seqs;
+    return cost_of_sums(a, n, (uint64_t)rows, n * keys_of(a, s), n * pairs_of(a, s));
+}
+
+static struct k_cost prefill_bound(const struct k_attn_args *a)
+{
+    const int32_t of_one = a->max_rows < a->rows ? a->max_rows : a->rows;
+    return cost_of(a, of_one > 0 ? (a->rows + of_one - 1) / of_one : 1, a->rows, of_one);
+}
+
+static struct k_cost decode_bound(const struct k_attn_args *a)
+{
+    return cost_of(a, a->n_seqs < a->rows ? a->n_seqs : a->rows, a->rows, 1);
+}
+
+/* Of the sequences with so many rows. */
+static struct k_cost spans_cost(const struct k_attn_args *a, const struct k_attn_span *spans,
+                                int32_t min_rows, int32_t max_rows)
+{
+    uint64_t rows = 0, keys = 0, pairs = 0;
+    for (int32_t i = 0; i < a->n_seqs; i++) {
+        if (spans[i].n_rows >= min_rows && spans[i].n_rows <= max_rows) {
+            rows += (uint64_t)spans[i].n_rows;
+            keys += keys_of(a, spans[i]);
+            pairs += pairs_of(a, spans[i]);
+        }
     }
-    const uint64_t reach = (uint64_t)a->max_keys;
-    const uint64_t keys =
-        a->window > 0 ? least(reach, (uint64_t)a->window + (uint64_t)rows_of_one - 1) : reach;
-    return (struct k_cost){
-        .read_bytes = (uint64_t)rows * (width + 4) + (uint64_t)n_seqs * (keys * key + 8),
-        .write_bytes = (uint64_t)rows * width,
-        .flops = 2 * width * pairs * (uint64_t)n_seqs,
-    };
+    return cost_of_sums(a, (uint64_t)a->n_seqs, rows, keys, pairs);
+}
+
+void k_attn_true_cost(const struct k_attn_args *a, const struct k_attn_span *spans,
+                      struct k_launch *launches, int n)
+{
+    const struct instance *in = instance_of(a);
+    for (int i = 0; in && i < n; i++) {
+        struct k_launch *l = &launches[i];
+        struct k_cost bound, truth;
+        if (l->kernel == in->prefill || l->kernel == in->prefill_cap) {
+            struct k_attn_prefill_args p;
+            memcpy(&p, l->args, sizeof p);
+            bound = prefill_bound(a);
+            truth = spans_cost(a, spans, p.min_rows, INT32_MAX);
+        } else if (l->kernel == in->decode || l->kernel == in->decode_cap ||
+                   l->kernel == in->decode_rope) {
+            bound = decode_bound(a);
+            truth = spans_cost(a, spans, 1, 1);
+        } else {
+            continue; /* rope_kv: nothing of it depends on lengths */
+        }
+        l->cost.read_bytes += truth.read_bytes - bound.read_bytes;
+        l->cost.write_bytes += truth.write_bytes - bound.write_bytes;
+        l->cost.flops += truth.flops - bound.flops;
+    }
 }
 
 static int plan_prefill(const struct instance *in, const struct k_attn_args *a, int32_t min_rows,
@@ -90,7 +154,6 @@ static int plan_prefill(const struct instance *in, const struct k_attn_args *a, 
     /* No more blocks than lines for each sequence that has any, and one not full for each. */
     const int64_t most = a->rows / min_rows, seqs = a->n_seqs < most ? a->n_seqs : most;
     const int64_t blocks = (a->rows * per_key + seqs * (lines - 1)) / lines;
-    const int32_t of_one = a->max_rows < a->rows ? a->max_rows : a->rows;
     struct k_attn_prefill_args p = {.a = *a, .min_rows = min_rows};
     if (blocks < 1) {
         return 0;
@@ -102,7 +165,7 @@ static int plan_prefill(const struct instance *in, const struct k_attn_args *a, 
         .block = {32 * (uint32_t)in->prefill_warps, 1, 1},
         .smem_bytes = (uint32_t)in->prefill_smem,
         .pdl = 1,
-        .cost = cost_of(a, of_one > 0 ? (a->rows + of_one - 1) / of_one : 1, a->rows, of_one),
+        .cost = prefill_bound(a),
     };
     K_LAUNCH_ARGS(out, p);
     return 1;
@@ -158,7 +221,7 @@ static void plan_decode(const struct k_facts *f, const struct k_work *w, const s
         .block = {128, 1, 1},
         .smem_bytes = (uint32_t)in->decode_smem,
         .pdl = 1,
-        .cost = cost_of(a, a->n_seqs < a->rows ? a->n_seqs : a->rows, a->rows, 1),
+        .cost = decode_bound(a),
     };
     if (rope) {
         p.a.q = rope->qkv;

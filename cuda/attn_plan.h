@@ -69,6 +69,16 @@ int k_plan_attn(const struct k_facts *f, const struct k_work *w, const struct k_
                 struct k_launch out[K_MAX_LAUNCHES]);
 int k_plan_rope_attn(const struct k_facts *f, const struct k_work *w,
                      const struct k_rope_attn_args *a, struct k_launch out[K_MAX_LAUNCHES]);
+/* What a step has of one sequence: rows at the last n_rows of n_keys positions. */
+struct k_attn_span {
+    int32_t n_rows, n_keys;
+};
+/* Plans know the bounds of a step and say what it costs if every sequence reaches them. For whoever
+ * knows its sequences, [a->n_seqs]: sets the costs of the launches that k_plan_attn or
+ * k_plan_rope_attn answered for `a` to theirs. */
+void k_attn_true_cost(const struct k_attn_args *a, const struct k_attn_span *spans,
+                      struct k_launch *launches, int n);
+
 /* Bytes of workspace past the tickets. */
 uint64_t k_attn_work_bytes(const struct k_facts *f, const struct k_limits *l);
 

@@ -51,6 +51,24 @@ static void describe(struct row *r, const struct k_launch *l, int n)
     }
 }
 
+/* Attention's launches by the true lengths of the case's sequences. */
+static void set_lengths(const struct oct_kernel_case *c, const struct oct_case_op *o,
+                        struct k_launch *l, int n)
+{
+    struct k_attn_span spans[OCT_CASE_MAX_SEQS];
+    const struct k_attn_args *a = o->op == K_OP_attn        ? &o->args.attn
+                                  : o->op == K_OP_rope_attn ? &o->args.rope_attn.attn
+                                                            : NULL;
+    if (!a) {
+        return;
+    }
+    OCT_ASSERT(a->n_seqs <= OCT_CASE_MAX_SEQS);
+    for (int32_t i = 0; i < a->n_seqs; i++) {
+        spans[i] = (struct k_attn_span){oct_case_rows_each(c), oct_case_keys(c, i)};
+    }
+    k_attn_true_cost(a, spans, l, n);
+}
+
 static void predict(struct row *r, const struct oct_case_ops *ops)
 {
     const struct k_work work = {.base = (k_ptr)1 << 40, .bytes = (uint64_t)1 << 40};
@@ -62,6 +80,7 @@ static void predict(struct row *r, const struct oct_case_ops *ops)
         r->gigaflops += o->flops / 1e9;
         r->floor_us += oct_gpu_floor_us(r->gpu, o->bytes, o->flops);
         const int n = k_plan((int32_t)o->op, &r->gpu->facts, &work, &o->args, l);
+        set_lengths(r->c, o, l, n);
         const struct oct_gpu_time t = oct_gpu_predict(r->gpu, l, n);
         oct_gpu_time_add(&r->time, &t);
         r->n_launches += n;

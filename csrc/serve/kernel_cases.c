@@ -13,6 +13,8 @@ const struct oct_kernel_case oct_kernel_cases[] = {
      .window = 128},
     {"decode 1 x 8k", OCT_CASE_ATTN, .rows = 1, .n_seqs = 1, .keys = 8192},
     {"decode 64 x 4k", OCT_CASE_ATTN, .rows = 1, .n_seqs = 64, .keys = 4096},
+    {"decode 64 x 512 to 8k", OCT_CASE_ATTN, .rows = 1, .n_seqs = 64, .keys = 8192,
+     .least_keys = 512},
     {"gemm 1 x 4096 x 4096", OCT_CASE_GEMM, .rows = 1, .n = 4096, .k = 4096},
     {"gemm 16 x 4096 x 4096", OCT_CASE_GEMM, .rows = 16, .n = 4096, .k = 4096},
     {"gemm 64 x 4096 x 4096", OCT_CASE_GEMM, .rows = 64, .n = 4096, .k = 4096},
@@ -88,21 +90,27 @@ static oct_status ints(const struct maker *k, int64_t n,
     return st;
 }
 
-/* Rows of a sequence in a step: all of a prefill, one of a decode. */
-static int32_t rows_each(const struct oct_kernel_case *c)
+/* All of a prefill, one of a decode. */
+int32_t oct_case_rows_each(const struct oct_kernel_case *c)
 {
     return c->kind == OCT_CASE_LAYER ? 1 : c->rows;
 }
 
+int32_t oct_case_keys(const struct oct_kernel_case *c, int64_t seq)
+{
+    const int64_t least = c->least_keys ? c->least_keys : c->keys;
+    return (int32_t)(c->n_seqs > 1 ? least + (c->keys - least) * seq / (c->n_seqs - 1) : c->keys);
+}
+
 static int32_t position_at(const struct maker *k, int64_t i)
 {
-    const int32_t each = rows_each(k->c);
-    return k->c->keys - each + (int32_t)(i % each);
+    const int32_t each = oct_case_rows_each(k->c);
+    return oct_case_keys(k->c, i / each) - each + (int32_t)(i % each);
 }
 
 static int32_t seq_at(const struct maker *k, int64_t i)
 {
-    return (int32_t)(i / rows_each(k->c));
+    return (int32_t)(i / oct_case_rows_each(k->c));
 }
 
 /* Pages of a sequence do not lie in order: by an odd stride through the pool. */
@@ -114,7 +122,7 @@ static int32_t page_at(const struct maker *k, int64_t i)
 
 static int32_t seq_part(const struct maker *k, int64_t i)
 {
-    const int32_t each = rows_each(k->c);
+    const int32_t each = oct_case_rows_each(k->c);
     return i % 2 ? each : (int32_t)(i / 2) * each;
 }
 
@@ -128,7 +136,7 @@ static oct_status make_cache(const struct maker *k, struct cache *h)
 {
     const struct oct_kernel_case *c = k->c;
     const int32_t pages = (c->keys + K_PAGE_TOKENS - 1) / K_PAGE_TOKENS;
-    h->rows = c->n_seqs * rows_each(c);
+    h->rows = c->n_seqs * oct_case_rows_each(c);
     h->kv = (struct k_paging){.page_stride = 2 * KV_HEADS * K_PAGE_TOKENS * DIM,
                               .table_stride = pages,
                               .n_kv_heads = KV_HEADS,
@@ -172,7 +180,7 @@ static struct k_attn_args attn_args(const struct maker *k, const struct cache *h
                                 .rows = h->rows,
                                 .n_heads = HEADS,
                                 .n_seqs = k->c->n_seqs,
-                                .max_rows = rows_each(k->c),
+                                .max_rows = oct_case_rows_each(k->c),
                                 .max_keys = k->c->keys,
                                 .window = k->c->window,
                                 .scale = 0.08838834764831845f};
@@ -187,16 +195,24 @@ static double rope_bytes(const struct cache *h)
 static double seen_pairs(const struct oct_kernel_case *c)
 {
     double n = 0;
-    for (int32_t p = c->keys - rows_each(c); p < c->keys; p++) {
-        n += c->window > 0 && p + 1 > c->window ? c->window : p + 1;
+    for (int32_t seq = 0; seq < c->n_seqs; seq++) {
+        const int32_t keys = oct_case_keys(c, seq);
+        for (int32_t p = keys - oct_case_rows_each(c); p < keys; p++) {
+            n += c->window > 0 && p + 1 > c->window ? c->window : p + 1;
+        }
     }
-    return n * c->n_seqs;
+    return n;
 }
 
 static double seen_keys(const struct oct_kernel_case *c)
 {
-    const double most = (double)c->window + rows_each(c) - 1;
-    return c->n_seqs * (c->window > 0 && most < c->keys ? most : c->keys);
+    const double most = (double)c->window + oct_case_rows_each(c) - 1;
+    double n = 0;
+    for (int32_t seq = 0; seq < c->n_seqs; seq++) {
+        const double keys = oct_case_keys(c, seq);
+        n += c->window > 0 && most < keys ? most : keys;
+    }
+    return n;
 }
 
 static double attn_bytes(const struct oct_kernel_case *c, const struct cache *h)

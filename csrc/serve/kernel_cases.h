@@ -22,7 +22,13 @@ struct oct_kernel_case {
     enum oct_case_kind kind;
     int32_t rows, n, k;
     int32_t n_seqs, keys, window;
+    int32_t least_keys; /* 0: all sequences have `keys`; else from so many to `keys`, evenly */
 };
+enum { OCT_CASE_MAX_SEQS = 64 };
+/* Tokens of a sequence. */
+int32_t oct_case_keys(const struct oct_kernel_case *c, int64_t seq);
+/* Rows of each sequence in the step. */
+int32_t oct_case_rows_each(const struct oct_kernel_case *c);
 extern const struct oct_kernel_case oct_kernel_cases[];
 extern const int oct_n_kernel_cases;
 

@@ -662,6 +662,53 @@ Test(attn, a_broken_later_row_does_not_reach_earlier_ones_h100, .timeout = 300)
 
 /* ---- what they move ---- */
 
+/* Sequences of different lengths: what is copied from the cache is what their true lengths say, not
+ * what the bounds would; and of equal ones the bounds are the truth. */
+Test(attn, costs_what_its_true_lengths_say, .timeout = 300)
+{
+    static const struct model m = {4, 2, 64, 0, 0, false}, windowed = {4, 2, 64, 300, 0, false};
+    static const struct part parts[] = {{0, 1535, 1}, {1, 63, 1}, {2, 400, 40}, {3, 703, 1}};
+    const uint64_t width = 2 * 4 * 64, key = 4 * 2 * 64;
+    kt_open("h100", 1);
+    for (int i = 0; i < 2; i++) {
+        struct step s = make(i ? &windowed : &m, parts, 4, 0);
+        struct k_attn_span spans[4];
+        const struct k_launch *planned;
+        struct k_launch l[K_MAX_LAUNCHES];
+        for (int k = 0; k < 4; k++) {
+            spans[k] = (struct k_attn_span){parts[k].n, parts[k].pos + parts[k].n};
+        }
+        run(&s);
+        const int n = kt_launches(&planned);
+        cr_assert_eq(n, 2);
+        memcpy(l, planned, 2 * sizeof *l);
+        k_attn_true_cost(&s.device, spans, l, n);
+        const uint64_t keys = i ? 300 + 64 + 300 : 1536 + 64 + 704, chunk = i ? 339 : 440;
+        cr_assert_eq(l[0].cost.read_bytes, 3 * (width + 4) + 4 * 8 + keys * key);
+        cr_assert_eq(l[1].cost.read_bytes, 40 * (width + 4) + 4 * 8 + chunk * key);
+        cr_assert_eq(l[0].cost.write_bytes, 3 * width);
+        cr_assert_eq(l[1].cost.write_bytes, 40 * width);
+        cr_assert_eq(l[0].cost.flops, 2 * width * keys);
+        cr_assert_lt(l[0].cost.read_bytes, planned[0].cost.read_bytes);
+        if (!i && kt_is_virtual()) { /* whole pages here: decode copies no other keys */
+            const uint64_t copied = kt_counter("attn_decode_bf16_d64", "cp_async_bytes");
+            cr_assert_eq(copied, keys * key, "%llu bytes copied", (unsigned long long)copied);
+        }
+        for (int k = 0; k < 4; k++) {
+            spans[k] = (struct k_attn_span){1, 1536};
+        }
+        struct k_attn_args equal = s.device;
+        equal.rows = 4;
+        equal.max_rows = 1;
+        const struct k_work work = kt_work();
+        cr_assert_eq(k_plan_attn(kt_facts(), &work, &equal, l), 1);
+        const struct k_cost bound = l[0].cost;
+        k_attn_true_cost(&equal, spans, l, 1);
+        cr_assert_eq(memcmp(&bound, &l[0].cost, sizeof bound), 0);
+        drop(&s);
+    }
+}
+
 /* No bank conflicts; decode copies each key and value once, in whole sectors, and reads beside them
  * what the plan says, page tables and the partial results that it wrote: within a hundredth. */
 Test(attn, moves_no_more_than_it_must, .timeout = 300)
