@@ -455,11 +455,13 @@ static oct_status flatten(json_t *message, const json_t *parts)
     return st;
 }
 
-/* Templates read the arguments of a tool call as an object; clients send the text of one. */
+/* Templates read the arguments of a tool call as an object; clients send the text of one. jansson's
+ * copies leave out, without a word, what there was no memory for. */
 static oct_status parse_arguments(json_t *message)
 {
     json_t *calls = json_deep_copy(json_object_get(message, "tool_calls"));
-    if (!calls || json_object_set_new(message, "tool_calls", calls) != 0) {
+    const bool is_whole = json_equal(calls, json_object_get(message, "tool_calls"));
+    if (json_object_set_new(message, "tool_calls", calls) != 0 || !is_whole) {
         return oct_no_memory("a message", 1);
     }
     for (size_t i = 0; i < json_array_size(calls); i++) {
@@ -493,7 +495,8 @@ static oct_status add_message(json_t *list, const char *field, size_t i, const j
         return OCT_FAIL(OCT_E_ARG, "%s[%zu].tool_calls must be a list", field, i);
     }
     json_t *copy = json_copy((json_t *)(uintptr_t)m);
-    if (!copy || json_array_append_new(list, copy) != 0) {
+    if (!copy || json_array_append_new(list, copy) != 0 ||
+        json_object_size(copy) != json_object_size(m)) {
         return oct_no_memory(field, i);
     }
     OCT_TRY(json_is_array(calls) ? parse_arguments(copy) : OCT_OK);

@@ -57,6 +57,19 @@ static enum outcome outcome_of(void)
     return strstr(got, lines ? "{\"error\":" : "data: {\"error\":") ? STREAM_ERROR : WHOLE;
 }
 
+/* Of what was asked, nothing was lost on the way: -1 where the answer does not tell. */
+static long prompt_tokens(void)
+{
+    static const char *const keys[] = {"\"prompt_tokens\":", "\"prompt_eval_count\":"};
+    for (int i = 0; i < 2; i++) {
+        const char *at = strstr(got, keys[i]);
+        if (at) {
+            return strtol(at + strlen(keys[i]), NULL, 10);
+        }
+    }
+    return -1;
+}
+
 Test(faults, the_kth_allocation_of_a_request_fails)
 {
     static const struct {
@@ -65,7 +78,8 @@ Test(faults, the_kth_allocation_of_a_request_fails)
         {"/v1/completions", "{\"prompt\":\"abc ddd\",\"max_tokens\":6,\"n\":2,\"logprobs\":2,"
                             "\"stop\":[\"zzzz\"],\"echo\":true,\"logit_bias\":{\"80\":1}}"},
         {"/v1/chat/completions",
-         "{\"messages\":[{\"role\":\"u\",\"content\":[{\"type\":\"text\",\"text\":\"abc\"}]}],"
+         "{\"messages\":[{\"role\":\"u\",\"content\":[{\"type\":\"text\",\"text\":\"abc\"}],"
+         "\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}],"
          "\"max_tokens\":6,\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
         {"/v1/completions", "{\"prompt\":[[70,71],[72]],\"max_tokens\":6,\"stream\":true,"
                             "\"logprobs\":2}"},
@@ -84,6 +98,7 @@ Test(faults, the_kth_allocation_of_a_request_fails)
         bool untouched = false;
         ask(&s, row[i].path, row[i].body);
         cr_assert_eq(outcome_of(), WHOLE, "%s", got);
+        const long n_prompt = prompt_tokens();
         uint64_t k = 0;
         while (!untouched) {
             cr_assert_lt(++k, MOST_ALLOCATIONS);
@@ -93,7 +108,10 @@ Test(faults, the_kth_allocation_of_a_request_fails)
             cr_assert(service_wait_idle(&s));
             untouched = oct_fault_count(OCT_FAULT_MEM) < k;
             oct_fault_reset();
-            n[outcome_of()]++;
+            const enum outcome end = outcome_of();
+            n[end]++;
+            cr_assert(end != WHOLE || prompt_tokens() == n_prompt, "%llu: %s",
+                      (unsigned long long)k, got);
         }
         /* a cut is what http/ itself does where it has no memory for an answer's bytes */
         cr_assert(n[WHOLE] > 0 && n[ERROR] > 10 && n[CUT] < k / 4,
