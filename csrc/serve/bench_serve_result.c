@@ -467,15 +467,20 @@ static oct_status put_summary(json_t *o, const char *name, const struct oct_summ
         (void)snprintf(key, sizeof key, "p%s_%s_ms", which, name);
         OCT_TRY(put(o, key, json_real(s->percentiles[i])));
     }
-    if (s->n > 0) {
-        json_t *q = json_array();
-        for (int i = 0; q && i <= 100; i++) {
-            (void)json_array_append_new(q, json_real(s->quantiles[i]));
-        }
-        (void)snprintf(key, sizeof key, "%s_quantiles_ms", name);
-        OCT_TRY(put(o, key, q));
+    if (s->n == 0) {
+        return OCT_OK;
     }
-    return OCT_OK;
+    json_t *q = json_array();
+    bool ok = q != NULL;
+    for (int i = 0; ok && i <= 100; i++) {
+        ok = json_array_append_new(q, json_real(s->quantiles[i])) == 0;
+    }
+    if (!ok) {
+        json_decref(q);
+        return oct_no_memory("results", sizeof s->quantiles);
+    }
+    (void)snprintf(key, sizeof key, "%s_quantiles_ms", name);
+    return put(o, key, q);
 }
 
 static json_t *one_request(const struct oct_bench_request *q, int64_t start_us)
@@ -483,7 +488,10 @@ static json_t *one_request(const struct oct_bench_request *q, int64_t start_us)
     const struct oct_call *c = &q->call;
     json_t *itls = json_array();
     for (int32_t i = 0; itls && i + 1 < c->n_chunks; i++) {
-        (void)json_array_append_new(itls, json_real((double)c->gaps_ms[i] / 1e3));
+        if (json_array_append_new(itls, json_real((double)c->gaps_ms[i] / 1e3)) != 0) {
+            json_decref(itls);
+            itls = NULL; /* json_pack then fails */
+        }
     }
     double ttft = 0, e2el = 0;
     (void)figure(q, OCT_METRIC_TTFT, &ttft);
@@ -516,15 +524,20 @@ static oct_status put_requests(json_t *o, const struct oct_bench_point *p)
 static oct_status put_errors(json_t *o, const struct oct_bench_point *p)
 {
     json_t *errors = json_object();
-    for (size_t i = 0; errors && i < p->n; i++) {
+    bool ok = errors != NULL;
+    for (size_t i = 0; ok && i < p->n; i++) {
         const char *why = p->requests[i].call.error;
         if (!p->requests[i].start_us || !*why) {
             continue;
         }
         const json_t *n = json_object_get(errors, why);
         if (n || json_object_size(errors) < 8) {
-            (void)json_object_set_new(errors, why, json_integer(json_integer_value(n) + 1));
+            ok = json_object_set_new(errors, why, json_integer(json_integer_value(n) + 1)) == 0;
         }
+    }
+    if (!ok) {
+        json_decref(errors);
+        return oct_no_memory("results", p->n);
     }
     return put(o, "errors", errors);
 }
