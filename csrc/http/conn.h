@@ -130,8 +130,9 @@ void oct_http_listeners_resume(struct oct_http *h);
 
 /* ---- tls.c ---- */
 
-/* A new session of the context; NULL: no memory. */
-SSL *oct_http_tls_session(const struct oct_http_tls *t);
+/* A connection that begins with a handshake; *ssl belongs to it. NULL: no memory; fd stays open. */
+struct bufferevent *oct_http_tls_accept(const struct oct_http_tls *t, struct event_base *base,
+                                        int fd, SSL **ssl);
 /* libevent and OpenSSL allocate through base/mem.h from now on, and print nothing. Once. */
 void oct_http_libraries_init(void);
 

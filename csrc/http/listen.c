@@ -8,7 +8,6 @@
 #include "base/fault.h"
 
 #include <errno.h>
-#include <event2/bufferevent_ssl.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -84,17 +83,9 @@ static void accepted(struct oct_http_listener *l, int fd, const char *peer)
         turn_away(l, fd);
         return;
     }
-    SSL *ssl = l->tls ? oct_http_tls_session(l->tls) : NULL;
-    struct bufferevent *bev = NULL;
-    if (!l->tls) {
-        bev = bufferevent_socket_new(h->base, fd, BEV_OPT_CLOSE_ON_FREE);
-    } else if (ssl) {
-        bev = bufferevent_openssl_socket_new(h->base, fd, ssl, BUFFEREVENT_SSL_ACCEPTING,
-                                             BEV_OPT_CLOSE_ON_FREE);
-        if (!bev) {
-            SSL_free(ssl);
-        }
-    }
+    SSL *ssl = NULL;
+    struct bufferevent *bev = l->tls ? oct_http_tls_accept(l->tls, h->base, fd, &ssl)
+                                     : bufferevent_socket_new(h->base, fd, BEV_OPT_CLOSE_ON_FREE);
     if (!bev) {
         (void)close(fd);
     } else if (oct_http_conn_open(h, bev, ssl, peer, is_full) != OCT_OK) {

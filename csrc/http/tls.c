@@ -3,6 +3,7 @@
  * tls.c - certificates, and the two libraries' memory. */
 #include "http/conn.h"
 
+#include <event2/bufferevent_ssl.h>
 #include <http_parser.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -13,6 +14,43 @@ struct oct_http_tls {
 };
 
 /* ---- the libraries ---- */
+
+/* libevent 2.1.12 crashes when memory runs out in the middle of making a TLS bufferevent. So what
+ * it asks for there is set aside before. Eight small blocks are asked for; the largest, the
+ * bufferevent itself, has less than 800 bytes. */
+enum { N_ASIDE = 16, ASIDE_BYTES = 1024 };
+static _Thread_local struct {
+    void *block[N_ASIDE];
+    int n;
+    bool is_open;
+} aside;
+
+static void *event_malloc(size_t size)
+{
+    return aside.is_open && size <= ASIDE_BYTES && aside.n ? aside.block[--aside.n]
+                                                           : oct_malloc(size);
+}
+
+static bool open_aside(void)
+{
+    while (aside.n < N_ASIDE) {
+        void *p = oct_malloc(ASIDE_BYTES);
+        if (!p) {
+            return false;
+        }
+        aside.block[aside.n++] = p;
+    }
+    aside.is_open = true;
+    return true;
+}
+
+static void close_aside(void)
+{
+    aside.is_open = false;
+    while (aside.n) {
+        oct_free(aside.block[--aside.n]);
+    }
+}
 
 static void *ssl_malloc(size_t size, const char *file, int line)
 {
@@ -49,7 +87,7 @@ static void on_fatal(int err)
 
 static void init_once(void)
 {
-    event_set_mem_functions(oct_malloc, oct_realloc, oct_free);
+    event_set_mem_functions(event_malloc, oct_realloc, oct_free);
     event_set_log_callback(no_log);
     event_set_fatal_callback(on_fatal);
     /* Too late where the program has used OpenSSL before; then it keeps malloc. */
@@ -146,9 +184,19 @@ void oct_http_tls_destroy(struct oct_http_tls *t)
     }
 }
 
-SSL *oct_http_tls_session(const struct oct_http_tls *t)
+struct bufferevent *oct_http_tls_accept(const struct oct_http_tls *t, struct event_base *base,
+                                        int fd, SSL **out)
 {
     SSL *ssl = SSL_new(t->ctx);
+    struct bufferevent *bev = NULL;
+    if (ssl && SSL_set_fd(ssl, fd) == 1 && open_aside()) {
+        bev = bufferevent_openssl_socket_new(base, fd, ssl, BUFFEREVENT_SSL_ACCEPTING,
+                                             BEV_OPT_CLOSE_ON_FREE);
+        *out = ssl; /* given away, also on failure */
+        ssl = NULL;
+    }
+    close_aside();
+    SSL_free(ssl);
     ERR_clear_error();
-    return ssl;
+    return bev;
 }
