@@ -23,12 +23,14 @@ static const struct {
     oct_status (*run)(const struct oct_params *p, const char *path, struct oct_output *out);
     bool takes_many; /* arguments */
 } suites[] = {
-    {"kernels", oct_bench_kernels, false},
-    {"model", oct_bench_model, false},
-    {"report", oct_bench_report, true},
-    {"sched", oct_bench_scheduler, false},
-    {"serve", oct_bench_serve, false},
-    {"text", oct_bench_text, false},
+    // clang-format off
+    {"kernels", oct_bench_kernels,   false},
+    {"model",   oct_bench_model,     false},
+    {"report",  oct_bench_report,    true},
+    {"sched",   oct_bench_scheduler, false},
+    {"serve",   oct_bench_serve,     false},
+    {"text",    oct_bench_text,      false},
+    // clang-format on
 };
 enum { N_SUITES = sizeof suites / sizeof *suites };
 

@@ -496,10 +496,3 @@ const struct oct_client_stats *oct_client_get_stats(const struct oct_client *c)
 {
     return &c->stats;
 }
-
-void oct_call_deinit(struct oct_call *call)
-{
-    oct_free(call->gaps_ms);
-    oct_buf_free(&call->text);
-    call->gaps_ms = NULL;
-}

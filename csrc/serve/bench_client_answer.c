@@ -13,6 +13,8 @@
 enum {
     MAX_EVENT_BYTES = 4 << 20, /* one token with all its alternatives is far below */
     MAX_BODY_BYTES = 16 << 20,
+    MAX_TEXT_BYTES = 64 << 20,
+    MAX_EVENTS = 1 << 24, /* of one answer */
     MAX_DEPTH = 16,
 };
 
@@ -72,6 +74,7 @@ static const char *error_of(const json_t *o)
 
 static int take_text(const char *text, size_t len, struct oct_call *call)
 {
+    call->text.max_bytes = MAX_TEXT_BYTES;
     if (call->keep_text && oct_buf_append(&call->text, text, len) != OCT_OK) {
         return fail(call, "%s", oct_last_error());
     }
@@ -98,6 +101,9 @@ static const json_t *text_of(const json_t *choice, bool *has_more)
 
 static int take_token(struct oct_call *call, int64_t now_us)
 {
+    if (call->n_chunks == MAX_EVENTS) {
+        return fail(call, "the answer has more than %d events and no end", MAX_EVENTS);
+    }
     if (call->n_chunks == 0) {
         call->first_us = now_us;
     } else {
@@ -230,4 +236,11 @@ void oct_body_error(struct oct_call *call)
                          : "");
     json_decref(o);
     oct_buf_free(&call->text);
+}
+
+void oct_call_deinit(struct oct_call *call)
+{
+    oct_free(call->gaps_ms);
+    oct_buf_free(&call->text);
+    call->gaps_ms = NULL;
 }

@@ -438,14 +438,14 @@ static oct_status add_origins(struct report *r)
 
 static const char page_css[] =
     "body{background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif;"
-    "max-width:1320px;margin:0 auto;padding:24px}"
+    "max-width:1480px;margin:0 auto;padding:24px}"
     "h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:32px 0 8px}p{color:var(--soft)}"
     ".plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));"
     "gap:16px}"
     "figure{margin:0;border:1px solid var(--grid);border-radius:8px;padding:8px}"
     "svg{width:100%;height:auto;display:block}.wide{overflow-x:auto}"
     "table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}"
-    "th,td{padding:4px 10px;text-align:right;border-bottom:1px solid var(--grid)}"
+    "th,td{padding:4px 8px;text-align:right;border-bottom:1px solid var(--grid)}"
     "thead th{color:var(--soft);font-weight:600;vertical-align:bottom}"
     "tbody th{font-weight:600;white-space:nowrap}.name{text-align:left}"
     "tbody tr:nth-child(odd){background:var(--row)}";
