@@ -3,6 +3,7 @@
  * OpenAI's endpoints as a client sees them: what comes out is what the engine itself says, whole or
  * as a stream. */
 #include "api/service.h"
+#include "support/tiny.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -409,4 +410,126 @@ Test(tokenize, takes_texts_and_gives_them_back)
         answer_free(&a);
     }
     service_stop(&s);
+}
+
+/* ---- a model that samples ---- */
+
+static char *text_of(struct service *s, const char *more, int choice)
+{
+    char body[512], path[64];
+    (void)snprintf(body, sizeof body,
+                   "{\"prompt\":\"abc\",\"max_tokens\":24,\"ignore_eos\":true,\"temperature\":1%s}",
+                   more);
+    (void)snprintf(path, sizeof path, "choices.%d.text", choice);
+    json_t *j = service_post_json(s, "/v1/completions", body);
+    const json_t *t = at(j, path);
+    char *text = malloc(json_string_length(t) + 1);
+    memcpy(text, json_string_value(t), json_string_length(t) + 1);
+    json_decref(j);
+    return text;
+}
+
+Test(sampling, fields_reach_the_sampler)
+{
+    const struct oct_tiny tiny = oct_tiny_default(OCT_ARCH_LLAMA);
+    char *dir = oct_test_make_dir(), model[512], more[256];
+    oct_tiny_write_gguf(&tiny, dir, "tiny");
+    (void)snprintf(model, sizeof model, "%s/tiny.gguf", dir);
+    struct service s = {.model_path = model};
+    service_start(&s);
+    /* choice i of n has seed + i */
+    char *alone[3];
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(more, sizeof more, ",\"seed\":%d", 41 + i);
+        alone[i] = text_of(&s, more, 0);
+        char *one_of_three = text_of(&s, ",\"seed\":41,\"n\":3", i);
+        cr_assert_str_eq(alone[i], one_of_three, "choice %d", i);
+        free(one_of_three);
+    }
+    cr_assert(strcmp(alone[0], alone[1]) != 0 && strcmp(alone[1], alone[2]) != 0);
+    /* without a seed answers differ */
+    char *a = text_of(&s, "", 0), *b = text_of(&s, "", 0);
+    cr_assert_str_neq(a, b);
+    free(a);
+    free(b);
+    /* token 3 + 'z' outweighs all others; it is left out of text that ends before it */
+    a = text_of(&s, ",\"logit_bias\":{\"125\":100}", 0);
+    cr_assert_str_eq(a, "zzzzzzzzzzzzzzzzzzzzzzzz");
+    free(a);
+    a = text_of(&s, ",\"logit_bias\":{\"125\":100},\"stop\":[\"zz\"]", 0);
+    cr_assert_str_eq(a, "");
+    free(a);
+    a = text_of(&s, ",\"logit_bias\":{\"125\":100},\"stop_token_ids\":[125],\"min_tokens\":3", 0);
+    cr_assert(strlen(a) > 0 && !strchr(a, 'z'), "%s", a); /* banned until 3 are there */
+    free(a);
+    /* top_k 1 is greedy whatever the temperature */
+    a = text_of(&s, ",\"top_k\":1", 0);
+    b = text_of(&s, ",\"top_p\":0.0001", 0);
+    cr_assert_str_eq(a, b);
+    for (int i = 0; i < 3; i++) {
+        free(alone[i]);
+    }
+    free(a);
+    free(b);
+    service_stop(&s);
+    oct_test_remove_dir(dir);
+}
+
+/* The others of a prompt come once the first has a token: its whole pages are in the cache. */
+Test(sampling, choices_of_a_prompt_share_it)
+{
+    struct service s = {0};
+    struct oct_buf body = {0};
+    service_start(&s);
+    cr_assert_eq(oct_buf_printf(&body, "{\"max_tokens\":4,\"n\":4,\"prompt\":[70"), OCT_OK);
+    for (int i = 1; i < 300; i++) {
+        cr_assert_eq(oct_buf_printf(&body, ",%d", 70 + i % 90), OCT_OK);
+    }
+    cr_assert_eq(oct_buf_printf(&body, "]}"), OCT_OK);
+    json_decref(service_post_json(&s, "/v1/completions", body.data));
+    const struct oct_engine_stats st = service_stats(&s);
+    const uint64_t pages = 299 / K_PAGE_TOKENS;
+    cr_assert_eq(st.n_prefix_hit_tokens, 3 * pages * K_PAGE_TOKENS, "%llu hit",
+                 (unsigned long long)st.n_prefix_hit_tokens);
+    oct_buf_free(&body);
+    service_stop(&s);
+}
+
+/* ---- what is logged ---- */
+
+static char logged[8192];
+
+static void keep_line(void *user, const char *line)
+{
+    const size_t n = strlen(logged);
+    (void)user;
+    (void)snprintf(logged + n, sizeof logged - n, "%s\n", line);
+}
+
+/* R25: neither what was asked nor what was answered, nor a key. */
+Test(log, has_no_text_and_no_keys)
+{
+    static const char *const keys[] = {"secret-key"};
+    struct service s = {
+        .config = {.log_requests = true, .log = keep_line, .api_keys = keys, .n_api_keys = 1}};
+    service_start(&s);
+    static const struct {
+        const char *headers, *body;
+    } row[] = {
+        {"x-api-key: secret-key\r\nx-request-id: mine\r\n",
+         "{\"prompt\":\"zyxwv\",\"max_tokens\":4,\"stop\":\"qqq\"}"},
+        {"x-api-key: secret-key\r\n", "{\"prompt\":\"zyxwv\",\"qqq\":1}"},
+        {"x-api-key: secret-kez\r\n", "{\"prompt\":\"zyxwv\"}"},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct answer a = service_ask(&s, "POST", "/v1/completions", row[i].headers, row[i].body);
+        answer_free(&a);
+    }
+    service_stop(&s);
+    cr_assert(strstr(logged, "cmpl-mine /v1/completions done status=200 choices=1 prompt_tokens=5 "
+                             "output_tokens=4 "),
+              "%s", logged);
+    cr_assert(strstr(logged, "failed status=400"), "%s", logged);
+    cr_assert(!strstr(logged, "zyxwv") && !strstr(logged, "qqq") && !strstr(logged, "secret"), "%s",
+              logged);
 }
