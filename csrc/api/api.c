@@ -103,16 +103,38 @@ void oct_api_set_failed(struct oct_api *a, oct_status st, const char *sentence)
     a->dead_status = st;
     (void)snprintf(a->dead_sentence, sizeof a->dead_sentence, "%s",
                    sentence && *sentence ? sentence : oct_status_text(st));
-    if (a->config.log) {
-        a->config.log(a->config.log_user, a->dead_sentence);
-    }
 }
 
 /* ---- end ---- */
 
+static bool has_begun(const struct oct_call *c)
+{
+    for (size_t i = 0; i < c->n_choices; i++) {
+        if (c->choices[i].first_us != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void oct_api_drain(struct oct_api *a)
 {
+    struct oct_engine_stats s = {.size = sizeof s};
+    struct oct_call *next;
     a->state = a->state == OCT_API_DEAD ? OCT_API_DEAD : OCT_API_DRAINING;
+    if (a->engine) {
+        oct_engine_get_stats(a->engine, &s);
+    }
+    /* The newest first: the engine's queue is in order, so those are the ones that wait in it. */
+    size_t n_waiting = s.n_waiting > 0 ? (size_t)s.n_waiting : 0;
+    for (struct oct_call *c = a->calls; c; c = next) {
+        next = c->next;
+        if (c->is_accepted && (n_waiting == 0 || has_begun(c))) {
+            continue;
+        }
+        n_waiting -= c->n_running < n_waiting ? c->n_running : n_waiting;
+        oct_call_fail(c, OCT_E_CANCELLED, "the server is stopping; the request had not begun");
+    }
 }
 
 size_t oct_api_n_calls(const struct oct_api *a)

@@ -66,7 +66,7 @@ bool oct_api_is_stuck(const struct oct_api *a);
 /* Opening failed: DEAD with this sentence. */
 void oct_api_set_failed(struct oct_api *a, oct_status st, const char *sentence);
 
-/* DRAINING from now on. */
+/* DRAINING from now on: calls that have not begun end with 503, those that run go on. */
 void oct_api_drain(struct oct_api *a);
 /* Calls that have not had the end of their answer. */
 size_t oct_api_n_calls(const struct oct_api *a);

@@ -31,13 +31,14 @@
 
 enum {
     DEFAULT_SEQS = 32,
-    SPARE_FILES = 512,          /* beside connections: the model's, the loop's, libraries' */
-    TICK_US = 250 * 1000,       /* while it runs */
-    QUICK_TICK_US = 10 * 1000,  /* while it ends */
-    END_US = 1000 * 1000,       /* for the last bytes of answers */
-    DEAD_US = 2 * 1000 * 1000,  /* the same when the device has failed: /health is asked too */
-    CLOSE_US = 3 * 1000 * 1000, /* for the engine's thread to come back */
-    FLUSH_US = 500 * 1000,      /* for the log */
+    SPARE_FILES = 512,         /* beside connections: the model's, the loop's, libraries' */
+    TICK_US = 250 * 1000,      /* while it runs */
+    QUICK_TICK_US = 10 * 1000, /* while it ends */
+    END_US = 700 * 1000,       /* for the last bytes of answers, and for a step that runs to end */
+    DEAD_US = 2 * 1000 * 1000, /* the same when the device has failed: /health is asked too */
+    CLOSE_US = 10 * 1000 * 1000, /* for the engine to let go of the device */
+    HANGS_US = 200 * 1000,       /* the same if it has not answered within END_US */
+    FLUSH_US = 500 * 1000,       /* for the log */
     TELL_LOADING_US = 10 * 1000 * 1000,
 };
 
@@ -59,6 +60,7 @@ struct server {
     enum oct_exit code;
     int64_t begin_us, told_us;
     bool is_stuck, is_dead; /* it was told */
+    bool hangs;             /* requests that were cancelled have not ended */
 
     pthread_t loader;
     bool has_loader;
@@ -201,6 +203,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     case ENDS:
         oct_http_get_stats(s->http, &http);
         if ((n_calls == 0 && http.n_exchanges == 0 && !s->is_dead) || now_us >= s->until_us) {
+            s->hangs = n_calls > 0;
             oct_http_stop(s->http);
             return;
         }
@@ -378,7 +381,9 @@ static bool join_soon(pthread_t t, int64_t wait_us)
 {
     struct timespec until;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_us / 1000000;
+    const int64_t ns = until.tv_nsec + wait_us % 1000000 * 1000;
+    until.tv_sec += wait_us / 1000000 + ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
     return pthread_clockjoin_np(t, NULL, CLOCK_MONOTONIC, &until) == 0;
 }
 
@@ -390,7 +395,7 @@ static bool stop_engine(struct server *s)
         return true;
     }
     return oct_thread_start(&closer, "octavo-close", close_engine, s->engine) == OCT_OK &&
-           join_soon(closer, CLOSE_US);
+           join_soon(closer, s->hangs ? HANGS_US : CLOSE_US);
 }
 
 static void free_events(struct server *s)
@@ -408,7 +413,7 @@ static void free_events(struct server *s)
 static bool tidy_up(struct server *s)
 {
     if (s->has_loader) {
-        if (!join_soon(s->loader, CLOSE_US)) {
+        if (!join_soon(s->loader, END_US)) {
             return false;
         }
         s->engine = s->new_engine;
@@ -440,10 +445,11 @@ enum oct_exit oct_command_serve(const struct oct_params *p)
     if (st != OCT_OK) {
         const char *sentence = oct_last_error();
         oct_log(OCT_LOG_ERROR, "%s", *sentence ? sentence : oct_status_text(st));
-        s.code = oct_command_exit(st);
+        /* an address that is taken is the operator's to change, as a wrong flag is */
+        s.code = st == OCT_E_BUSY ? OCT_EXIT_INPUT : oct_command_exit(st);
     }
     if (!tidy_up(&s)) {
-        oct_log(OCT_LOG_ERROR, "the device does not come back; the process ends without it");
+        oct_log(OCT_LOG_ERROR, "the engine does not come back; the process ends without it");
         oct_log_flush(FLUSH_US);
         _exit((int)s.code);
     }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -65,6 +66,7 @@ void server_start(struct server *s, const char *const *args, const char *const *
     s->pid = fork();
     cr_assert_geq(s->pid, 0);
     if (s->pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* no test that fails leaves it behind */
         const int null = open("/dev/null", O_RDWR);
         (void)dup2(null, 0);
         (void)dup2(null, 1);
@@ -125,28 +127,35 @@ void server_kill(struct server *s, int signal)
     cr_assert_eq(kill(s->pid, signal), 0);
 }
 
+int server_poll(struct server *s)
+{
+    int status;
+    if (s->err_fd >= 0) {
+        (void)look(s, 5);
+    } else {
+        (void)usleep(5000);
+    }
+    const pid_t ended = waitpid(s->pid, &status, WNOHANG);
+    cr_assert(ended == 0 || ended == s->pid);
+    if (ended == 0) {
+        return -1;
+    }
+    while (look(s, 1000)) {
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
 int server_wait(struct server *s)
 {
     const int64_t give_up = server_now_ms() + SERVER_PATIENCE_MS;
-    int status;
-    for (;;) {
-        const pid_t ended = waitpid(s->pid, &status, WNOHANG);
-        cr_assert(ended == 0 || ended == s->pid);
-        if (ended == s->pid) {
-            break;
-        }
-        (void)look(s, 5);
-        if (s->err_fd < 0) {
-            (void)usleep(5000);
-        }
+    int code;
+    while ((code = server_poll(s)) < 0) {
         if (server_now_ms() > give_up) {
             (void)kill(s->pid, SIGKILL);
             cr_assert_fail("the server did not end: %s", s->err.data);
         }
     }
-    while (look(s, 1000)) {
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    return code;
 }
 
 void server_free(struct server *s)

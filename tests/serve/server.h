@@ -29,6 +29,8 @@ const char *server_expect(struct server *s, const char *text);
 void server_ready(struct server *s);
 /* Signals it. */
 void server_kill(struct server *s, int signal);
+/* Takes what it says, for a moment: -1 while it runs, else its exit code. */
+int server_poll(struct server *s);
 /* Waits for its end; the exit code, 1000 + signal if one killed it. */
 int server_wait(struct server *s);
 /* SIGTERM, its end, exit code 0. */
