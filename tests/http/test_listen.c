@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Where connections come from: addresses, Unix sockets, TLS. */
+#include "http/cert.h"
 #include "http/web.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -113,48 +111,7 @@ Test(listen, a_unix_socket_replaces_a_stale_one_and_nothing_else)
 
 /* ---- TLS ---- */
 
-static char tls_dir[] = "/tmp/octavo-tls-XXXXXX", cert_path[64], key_path[64], other_path[64];
-
-static EVP_PKEY *write_key(const char *path)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    FILE *f = fopen(path, "w");
-    cr_assert(key && f && PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL));
-    (void)fclose(f);
-    return key;
-}
-
-static void make_certificate(void)
-{
-    cr_assert_not_null(mkdtemp(tls_dir));
-    (void)snprintf(cert_path, sizeof cert_path, "%s/cert.pem", tls_dir);
-    (void)snprintf(key_path, sizeof key_path, "%s/key.pem", tls_dir);
-    (void)snprintf(other_path, sizeof other_path, "%s/other.pem", tls_dir);
-    EVP_PKEY_free(write_key(other_path));
-    EVP_PKEY *key = write_key(key_path);
-    X509 *x = X509_new();
-    cr_assert(X509_set_version(x, X509_VERSION_3) && ASN1_INTEGER_set(X509_get_serialNumber(x), 1));
-    cr_assert(X509_gmtime_adj(X509_getm_notBefore(x), -60) &&
-              X509_gmtime_adj(X509_getm_notAfter(x), 3600));
-    X509_NAME *name = X509_get_subject_name(x);
-    cr_assert(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                                         (const unsigned char *)"localhost", -1, -1, 0));
-    cr_assert(X509_set_issuer_name(x, name) && X509_set_pubkey(x, key) &&
-              X509_sign(x, key, EVP_sha256()));
-    FILE *f = fopen(cert_path, "w");
-    cr_assert(f && PEM_write_X509(f, x));
-    (void)fclose(f);
-    X509_free(x);
-    EVP_PKEY_free(key);
-}
-
-static void remove_certificate(void)
-{
-    (void)unlink(cert_path);
-    (void)unlink(key_path);
-    (void)unlink(other_path);
-    (void)rmdir(tls_dir);
-}
+static struct cert cert;
 
 /* A client's session over a connected socket, both ends in this thread. */
 static SSL *handshake(struct web *w, SSL_CTX *ctx, int fd)
@@ -205,8 +162,8 @@ Test(listen, tls_answers_keeps_and_says_goodbye)
 {
     struct web w;
     struct oct_http_tls *t = NULL;
-    make_certificate();
-    cr_assert_eq(oct_http_tls_create(cert_path, key_path, &t), OCT_OK, "%s", oct_last_error());
+    cert_make(&cert);
+    cr_assert_eq(oct_http_tls_create(cert.cert, cert.key, &t), OCT_OK, "%s", oct_last_error());
     web_open(&w, NULL, t);
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     int fd = web_connect(&w);
@@ -264,7 +221,7 @@ Test(listen, tls_answers_keeps_and_says_goodbye)
     SSL_CTX_free(ctx);
     web_close(&w);
     oct_http_tls_destroy(t);
-    remove_certificate();
+    cert_remove(&cert);
 }
 
 Test(listen, a_handshake_must_come_in_the_time_of_a_head)
@@ -272,8 +229,8 @@ Test(listen, a_handshake_must_come_in_the_time_of_a_head)
     struct web w;
     struct oct_http_tls *t = NULL;
     web_use_clock();
-    make_certificate();
-    cr_assert_eq(oct_http_tls_create(cert_path, key_path, &t), OCT_OK, "%s", oct_last_error());
+    cert_make(&cert);
+    cr_assert_eq(oct_http_tls_create(cert.cert, cert.key, &t), OCT_OK, "%s", oct_last_error());
     web_open(&w, &(struct oct_http_limits){.head_us = 1000000}, t);
     const int fd = web_connect(&w);
     web_send_bytes(&w, fd, "\x16\x03\x01", 3);
@@ -284,19 +241,19 @@ Test(listen, a_handshake_must_come_in_the_time_of_a_head)
     (void)close(fd);
     web_close(&w);
     oct_http_tls_destroy(t);
-    remove_certificate();
+    cert_remove(&cert);
 }
 
 Test(listen, certificates_that_are_not_right_are_named)
 {
     struct oct_http_tls *t = NULL;
-    make_certificate();
-    expect_error(oct_http_tls_create("/no/such.pem", key_path, &t), OCT_E_FORMAT, "/no/such.pem");
-    expect_error(oct_http_tls_create(cert_path, "/no/such.key", &t), OCT_E_FORMAT, "/no/such.key");
-    expect_error(oct_http_tls_create(key_path, key_path, &t), OCT_E_FORMAT, "certificate");
-    expect_error(oct_http_tls_create(cert_path, cert_path, &t), OCT_E_FORMAT, "key");
-    expect_error(oct_http_tls_create(cert_path, other_path, &t), OCT_E_FORMAT, "key");
+    cert_make(&cert);
+    expect_error(oct_http_tls_create("/no/such.pem", cert.key, &t), OCT_E_FORMAT, "/no/such.pem");
+    expect_error(oct_http_tls_create(cert.cert, "/no/such.key", &t), OCT_E_FORMAT, "/no/such.key");
+    expect_error(oct_http_tls_create(cert.key, cert.key, &t), OCT_E_FORMAT, "certificate");
+    expect_error(oct_http_tls_create(cert.cert, cert.cert, &t), OCT_E_FORMAT, "key");
+    expect_error(oct_http_tls_create(cert.cert, cert.other, &t), OCT_E_FORMAT, "key");
     cr_assert_null(t);
     oct_http_tls_destroy(NULL);
-    remove_certificate();
+    cert_remove(&cert);
 }
