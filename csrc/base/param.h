@@ -205,7 +205,8 @@ enum oct_param_group {
     X(NUM_WARMUPS, "num-warmups", 0, INT, "[0, 100000]", "0", NULL, LOAD, OCT_CMD_BENCH, "N",     \
       "requests sent before each measurement and not counted")                                    \
     X(RANDOM_INPUT_LEN, "random-input-len", 0, INT, "[1, 1000000]", NULL,                         \
-      "lengths like ShareGPT's", LOAD, OCT_CMD_BENCH, "N", "tokens of a prompt, about")           \
+      "lengths like ShareGPT's; with --random-output-len 1024", LOAD, OCT_CMD_BENCH, "N",         \
+      "tokens of a prompt, about")                                                                \
     X(RANDOM_OUTPUT_LEN, "random-output-len", 0, INT, "[1, 1000000]", NULL,                       \
       "lengths like ShareGPT's; with --random-input-len or --input 128", LOAD,                    \
       OCT_CMD_BENCH, "N",                                                                         \

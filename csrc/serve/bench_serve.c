@@ -19,8 +19,8 @@
 
 enum {
     MAX_POINTS = 64,
+    DEFAULT_INPUT = 1024, /* vLLM's, as the next */
     DEFAULT_OUTPUT = 128,
-    DEFAULT_INPUT = 512,
     MAX_RESULT_BYTES = 1 << 30,
     WARMUP_ROUND = 1 << 20, /* its words are no measurement's */
 };

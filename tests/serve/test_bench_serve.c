@@ -207,7 +207,7 @@ Test(bench_serve, every_request_is_accounted_for)
         {{.kind = MOCK_NO_END}, "cut", "without a finish_reason"},
         {{.kind = MOCK_NOT_HTTP}, "cut", "not HTTP"},
         {{.kind = MOCK_NOT_JSON}, "cut", "an event"},
-        {{.kind = MOCK_SILENT}, "timed_out", "no end within 2 s"},
+        {{.kind = MOCK_SILENT}, "timed_out", "no end within 3 s"},
     };
     enum { N = sizeof rows / sizeof *rows, TIMES = 4 };
     char flags[LINE];
@@ -219,7 +219,7 @@ Test(bench_serve, every_request_is_accounted_for)
     mock_start(&mock);
     /* One at a time, on connections of their own: request i gets row i. */
     (void)snprintf(flags, sizeof flags,
-                   "--num-prompts|%d|--max-concurrency|1|--timeout|2|--save-detailed|-o|%s/r.json|"
+                   "--num-prompts|%d|--max-concurrency|1|--timeout|3|--save-detailed|-o|%s/r.json|"
                    "--model|m",
                    (int)N, dir);
     json_t *o = bench(flags, 1);
@@ -243,7 +243,7 @@ Test(bench_serve, every_request_is_accounted_for)
     json_decref(o);
 
     /* All at once: whoever gets which row, the counts are the same. */
-    (void)snprintf(flags, sizeof flags, "--num-prompts|%d|--timeout|2|--model|m", (int)(N * TIMES));
+    (void)snprintf(flags, sizeof flags, "--num-prompts|%d|--timeout|3|--model|m", (int)(N * TIMES));
     o = bench(flags, 1);
     mock_stop(&mock);
     p = point(o, 0);
@@ -271,7 +271,7 @@ Test(bench_serve, a_connection_that_the_server_drops_while_idle_loses_nothing)
 
 Test(bench_serve, thousands_of_connections_are_held_at_once)
 {
-    mock.script[0] = (struct mock_row){.n_tokens = 2, .first_ms = 500, .gap_ms = 1};
+    mock.script[0] = (struct mock_row){.n_tokens = 2, .first_ms = 2000, .gap_ms = 1};
     mock_start(&mock);
     json_t *o = bench("--num-prompts|2000|--random-input-len|5", 0);
     mock_stop(&mock);
