@@ -74,6 +74,9 @@ static void plan_hostile(struct srv *s, struct oct_buf *out)
         "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "POST /v1/completions HTTP/1.1\r\nHost: sim\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         "GET /nothing HTTP/1.1\r\nHost: sim\r\n\r\n",
+        /* refused by its head; its body must not become the next request */
+        "POST /nothing HTTP/1.1\r\nHost: sim\r\nContent-Length: 34\r\n\r\n"
+        "GET /version HTTP/1.1\r\nHost: s\r\n\r\n",
         "DELETE /v1/completions HTTP/1.1\r\nHost: sim\r\n\r\n",
         "GET /health HTTP/1.1\r\nHost: sim\r\nX: \x01\r\n\r\n",
     };
