@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Clients that are slow, leave, or are many. Deadlines pass on the test's clock where there is one
- * (debug builds). */
+ * Clients that are slow, leave, or are many. Deadlines pass on the test's clock, so only in builds
+ * that have one. */
 #include "http/web.h"
 
 #include <criterion/criterion.h>
@@ -29,6 +29,7 @@ static void expect_hello(struct web *w, int fd)
 
 /* ---- deadlines ---- */
 
+#if OCT_FAULTS
 Test(clients, a_head_must_come_within_its_time_however_often_a_byte_comes)
 {
     struct web w;
@@ -54,7 +55,9 @@ Test(clients, a_head_must_come_within_its_time_however_often_a_byte_comes)
     (void)close(idle);
     web_close(&w);
 }
+#endif
 
+#if OCT_FAULTS
 Test(clients, a_body_must_keep_coming)
 {
     struct web w;
@@ -78,7 +81,9 @@ Test(clients, a_body_must_keep_coming)
     (void)close(fd);
     web_close(&w);
 }
+#endif
 
+#if OCT_FAULTS
 Test(clients, idle_connections_are_closed_and_lingering_ones_too)
 {
     struct web w;
@@ -108,7 +113,9 @@ Test(clients, idle_connections_are_closed_and_lingering_ones_too)
     (void)close(refused);
     web_close(&w);
 }
+#endif
 
+#if OCT_FAULTS
 Test(clients, an_answer_that_takes_long_is_not_cut_while_nothing_waits_for_the_reader)
 {
     struct web w;
@@ -128,9 +135,11 @@ Test(clients, an_answer_that_takes_long_is_not_cut_while_nothing_waits_for_the_r
     (void)close(fd);
     web_close(&w);
 }
+#endif
 
 /* ---- slow readers ---- */
 
+#if OCT_FAULTS
 Test(clients, a_reader_that_stops_costs_a_bounded_buffer_and_is_cut)
 {
     enum { N = 50, OUT = 64 << 10 };
@@ -179,6 +188,7 @@ Test(clients, a_reader_that_stops_costs_a_bounded_buffer_and_is_cut)
     (void)close(live);
     web_close(&w);
 }
+#endif
 
 /* ---- clients that leave ---- */
 

@@ -224,6 +224,7 @@ Test(listen, tls_answers_keeps_and_says_goodbye)
     cert_remove(&cert);
 }
 
+#if OCT_FAULTS
 Test(listen, a_handshake_must_come_in_the_time_of_a_head)
 {
     struct web w;
@@ -243,6 +244,7 @@ Test(listen, a_handshake_must_come_in_the_time_of_a_head)
     oct_http_tls_destroy(t);
     cert_remove(&cert);
 }
+#endif
 
 Test(listen, certificates_that_are_not_right_are_named)
 {

@@ -181,7 +181,7 @@ void web_use_clock(void)
     web_now_us = 1000000;
     oct_clock_set_test(now_us, &web_now_us);
 #else
-    cr_skip_test("this build has no clock for tests");
+    cr_assert_fail("this build has no clock for tests");
 #endif
 }
 
