@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATIENCE_US = 20000000, RAW_PATIENCE_US = 5000000 };
+enum { PATIENCE_US = 10000000, RAW_PATIENCE_US = 5000000 };
 
 static void name_it(json_t *list, const char *name)
 {

@@ -201,7 +201,7 @@ class Table:
         self.add("Bad requests", "crashes on damaged bodies",
                  lambda n: f"{len(r(n)['crashes'])} of {r(n)['n']:,}", "0 of 20,000",
                  lambda: not r("octavo")["crashes"] and r("octavo")["5xx"] == 0)
-        self.add("Bad requests", "damaged bodies: 400s / 200 / 200 to what is no JSON / 5xx / no answer in 20 s",
+        self.add("Bad requests", "damaged bodies: 400s / 200 / 200 to what is no JSON / 5xx / no answer in 10 s",
                  lambda n: f"{r(n)['4xx']:,} / {r(n)['200']:,} / {r(n)['200_not_json']:,} / {r(n)['5xx']:,} / "
                            f"{r(n)['unanswered']:,}")
 
