@@ -280,6 +280,7 @@ static oct_status start_loading(struct server *s)
     o->progress_user = s;
     s->loaded.run = on_loaded;
     s->told_us = oct_clock_us();
+    oct_command_note_products(o);
     oct_api_prepare_engine(s->api, s->http, o);
     OCT_TRY(oct_thread_start(&s->loader, "octavo-load", load, s));
     s->has_loader = true;
