@@ -8,13 +8,17 @@ writes for markup.
 With a third argument it writes the picture of the documentation."""
 import base64
 import json
+import random
 import re
 import sys
+import threading
 import time
 
 from browser import Browser, find
 from server import Server, check
 
+PICTURE = ('--served-model-name', 'SmolLM2-135M-Instruct', '--max-model-len', '1024',
+           '--kv-cache-bytes', '64MiB', '--max-num-seqs', '16')
 MARKUP = '<img src=x onerror="document.title=1"><script>document.title=2</script>&lt;'
 
 
@@ -226,6 +230,20 @@ def looks(b):
         check(not bad, f'{scheme}: contrast under 4.5:', bad)
 
 
+def policy(b):
+    """Not even the page's own script can make markup of a text."""
+    for what in ('document.body.innerHTML = "<b>x</b>"', 'document.createElement("script").textContent = "1"',
+                 'document.write("x")'):
+        name = b.js(f'(() => {{ try {{ {what}; return "done"; }} catch (e) {{ return e.name; }} }})()')
+        check(name == 'TypeError', what, name)
+    for what, directive in (('new Image().src = "/x.png"', 'img-src'),
+                            ('fetch("http://127.0.0.1:1/").catch(() => 0)', 'connect-src')):
+        said = b.js('new Promise((done) => { addEventListener("securitypolicyviolation",'
+                    ' (e) => done(e.violatedDirective), {once: true});'
+                    f' {what}; setTimeout(() => done("no complaint"), 3000); }})')
+        check(said == directive, what, said)
+
+
 def keys(b, octavo, model):
     """A server that wants a key: the page says so, takes it, and forgets it with the tab."""
     server = Server(octavo, model, '--api-key', 'sesame')
@@ -248,19 +266,34 @@ def keys(b, octavo, model):
         check(server.stop() == 0, server.said())
 
 
-def picture(b, path):
-    """Some load, then the page as the documentation shows it."""
-    b.js('''window.load = setInterval(() => { for (let i = 0; i < 3; i++) fetch('v1/completions', {method: 'POST',
-            headers: {'Content-Type': 'application/json'}, body: JSON.stringify({prompt: 'Once upon a time ' +
-            Math.floor(Math.random() * 50), max_tokens: 20 + Math.floor(Math.random() * 80)})}); }, 2500)''')
-    time.sleep(50)
-    b.js('document.getElementById("max-tokens").value = "120"')
-    ask(b, 'What is the capital of France? Answer in one sentence, then show a hello world in Python.')
-    answered(b, 1)
-    b.js('clearInterval(window.load)')
-    b.size(1440, 900)
-    b.scheme('light')
-    b.screenshot(path)
+def load(server, stop):
+    """Conversations that begin alike, for the picture's cache and plots."""
+    pick = random.Random(1)
+    while not stop.is_set():
+        server.request('POST', '/v1/chat/completions', {'messages': [
+            {'role': 'system', 'content': 'You are the helpful librarian of a small town. ' * 6},
+            {'role': 'user', 'content': f'Recommend a book about the number {pick.randrange(1000)}'}],
+            'temperature': 0.8, 'max_tokens': pick.randrange(30, 120)})
+        stop.wait(pick.random() * 4)
+
+
+def picture(b, server, path):
+    """The page as the documentation shows it, with some load."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=load, args=(server, stop)) for _ in range(7)]
+    for t in threads:
+        t.start()
+    try:
+        time.sleep(55)
+        for n, prompt in enumerate(('What is the capital of France?',
+                                    'What is a library for? Answer in two sentences.')):
+            ask(b, prompt)
+            answered(b, n + 1)
+        b.screenshot(path)
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
 
 
 def main():
@@ -269,7 +302,7 @@ def main():
     if not program:
         print('no chromium on this machine: the page was not tried in a browser')
         return 77
-    server = Server(octavo, model)
+    server = Server(octavo, model, *(PICTURE if rest else ()))
     b = None
     try:
         served(server)
@@ -279,12 +312,13 @@ def main():
         b.open(server.url)
         state(b)
         if rest:
-            picture(b, rest[0])
+            picture(b, server, rest[0])
             return 0
         talk(b)
         numbers(b, server)
         check(not b.complaints(), b.complaints())
         trouble(b)
+        policy(b)
         access(b)
         looks(b)
         b.scheme('light')
@@ -296,7 +330,7 @@ def main():
         check('No answer from the server' in text(b, 'banner'), text(b, 'banner'))
         ask(b, 'hello')
         check('No answer' in answered(b, 1)['error'])
-        print('the page: state, conversation, numbers, trouble, access, looks, keys')
+        print('the page: state, conversation, numbers, trouble, policy, access, looks, keys')
         return 0
     finally:
         if b:
