@@ -3,9 +3,10 @@
 """kernels.py - what the compiler made of the CUDA kernels, judged without a GPU.
 
     kernels.py check  --build DIR --tools DIR   every kernel against the gates and cuda/gates.tsv
-    kernels.py accept --build DIR --tools DIR   write what is measured as the new cuda/gates.tsv
+    kernels.py accept --build DIR --tools DIR   write what is measured as the new cuda/gates.tsv, and what
+                                                tests/test_cuda_moves counts as the new cuda/moves.tsv
     kernels.py doc    --build DIR               write the tables of docs/kernels.md: cuda/gates.tsv,
-                                                and what octavo bench kernels predicts
+                                                cuda/moves.tsv, what octavo bench kernels predicts
     kernels.py self-test [--build DIR]          the tool itself
 
 Gates, for each kernel of the library and each of sm_80 and sm_90a: no spills, no stack, no local
@@ -20,10 +21,14 @@ The hot loop is the loop with the most matrix instructions, else the most 16-byt
 paths the one that has most of both and least stalls. Its stall sum is that of the control words:
 what the compiler makes one warp wait between instructions, without memory. eta = matrix
 instructions * their clocks (8 on sm_80, 4 on sm_90 for 16x8x16) / stall sum.
+
+Live registers: the most that nvdisasm sees alive at one instruction (-plr). It follows no predicates:
+what is written under one only counts as alive before, too.
 """
 import argparse
 import collections
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -32,6 +37,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = ROOT / "cuda/gates.tsv"
+MOVES = ROOT / "cuda/moves.tsv"
 DOC = ROOT / "docs/kernels.md"
 MAX_CODE, MAX_LOOP = 96 * 1024, 16 * 1024
 SLACK = 1.02
@@ -41,8 +47,9 @@ MMA_CLOCKS = {"sm_80": 8, "sm_90a": 4}
 # First row whose name matches. need: instructions, as regular expressions; allow: of FORBID, those
 # that this one may have; narrow: the most loads and stores of global memory of less than 16 bytes
 # (numbers of rows, pages and the like; None: not looked at); warps: the least of warps an SM; code,
-# loop: the most bytes of the kernel and of its hot loop.
-Rule = collections.namedtuple("Rule", "name need allow narrow warps code loop", defaults=[MAX_CODE, MAX_LOOP])
+# loop: the most bytes of the kernel and of its hot loop; live: the most live registers on sm_80.
+Rule = collections.namedtuple("Rule", "name need allow narrow warps code loop live",
+                              defaults=[MAX_CODE, MAX_LOOP, 255])
 WIDE = [r"LDG\.E\S*\.128", r"STG\.E\S*\.128"]
 FORBID = [r"LDL\b", r"STL\b", r"D(ADD|MUL|FMA|SETP|MNMX)\b", r"F2F\S*F64", r"HMMA\.(?!16816\.F32\.BF16)",
           r"IMMA", r"DMMA"]
@@ -57,8 +64,8 @@ RULES = [
     Rule(r"rope_kv_b16_any", [], [], None, 16),
     Rule(r"gemm_b16_", [MMA, r"LDSM\.16\.M88\.4", r"LDGSTS\.E\S*\.128"], [], None, 4),
     # A page of keys by 256, unrolled: twice the loop of 128.
-    Rule(r"attn_prefill\S*_d256", PREFILL, [], None, 4, MAX_CODE, 28 * 1024),
-    Rule(r"attn_prefill", PREFILL, [], None, 4),
+    Rule(r"attn_prefill\S*_d256", PREFILL, [], None, 4, MAX_CODE, 28 * 1024, 250),
+    Rule(r"attn_prefill", PREFILL, [], None, 4, live=250),
     Rule(r"attn_decode", [MMA, r"LDGSTS\.E\S*\.128", r"MUFU\.EX2"], [], None, 4),
     # u is an fp64 number by contract.
     Rule(r"sample_pick", [], [r"D(ADD|MUL|FMA|SETP)\b", r"F2F"], None, 8),
@@ -67,7 +74,7 @@ RULES = [
 
 # ---- reading SASS ----
 
-Inst = collections.namedtuple("Inst", "at guard op args stall")
+Inst = collections.namedtuple("Inst", "at guard op args stall live")
 
 
 class Broken(Exception):
@@ -75,7 +82,7 @@ class Broken(Exception):
 
 
 def parse_sass(text):
-    """{function: ([Inst], {label: address})} of nvdisasm -hex -c."""
+    """{function: ([Inst], {label: address})} of nvdisasm -hex -plr -lrm count -c."""
     found, code, labels, pending = {}, None, None, None
     for line in text.splitlines():
         if m := re.match(r"//-+ \.text\.(\S+)", line):
@@ -87,13 +94,13 @@ def parse_sass(text):
             labels[m[1]] = 16 * len(code)
         elif m := re.match(r"\s+/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;\s*/\* 0x[0-9a-f]{16} \*/", line):
             pending = (int(m[1], 16), m[2])
-        elif pending and (m := re.match(r"\s+/\* 0x([0-9a-f]{16}) \*/", line)):
+        elif pending and (m := re.match(r"\s+/\* 0x([0-9a-f]{16}) \*/(?:\s+// \|\s*(\d*)\s*\|)?", line)):
             at, words = pending
             pending = None
             if at != 16 * len(code):
                 raise Broken(f"instruction at {at:#x}, {16 * len(code):#x} expected")
             m2 = re.match(r"(?:@(!?U?P\w+) )?(\S+)\s*(.*)", words)
-            code.append(Inst(at, m2[1], m2[2], m2[3], int(m[1], 16) >> 41 & 15))
+            code.append(Inst(at, m2[1], m2[2], m2[3], int(m[1], 16) >> 41 & 15, int(m[2] or 0)))
     return found
 
 
@@ -303,10 +310,10 @@ def occupancy(arch, threads, regs, smem):
 
 # ---- the table ----
 
-COLUMNS = ["kernel", "arch", "threads", "smem", "regs", "spills", "blocks_per_sm", "code_bytes",
+COLUMNS = ["kernel", "arch", "threads", "smem", "regs", "live", "spills", "blocks_per_sm", "code_bytes",
            "instructions", "loop", "loop_mma", "loop_loads", "stall", "eta"]
 # Columns that may not grow by more than SLACK, and those that may not shrink.
-GROW = ["smem", "regs", "code_bytes", "instructions", "loop", "stall"]
+GROW = ["smem", "regs", "live", "code_bytes", "instructions", "loop", "stall"]
 SHRINK = ["blocks_per_sm", "eta"]
 
 
@@ -340,6 +347,11 @@ def measure(kernel, arch, code, labels, ptxas, plans):
         bad.append(f"{16 * len(code)} bytes of code, at most {rule.code}")
     if loop and 16 * len(loop.insts) > rule.loop:
         bad.append(f"a loop of {16 * len(loop.insts)} bytes, at most {rule.loop}")
+    live = max(i.live for i in code)
+    if not 0 < live <= ptxas["regs"]:
+        raise Broken(f"{kernel} for {arch}: {live} live registers of {ptxas['regs']}")
+    if arch == "sm_80" and live > rule.live:
+        bad.append(f"{live} live registers, at most {rule.live}")
     if loop and rule.need and rule.need[0] == MMA and not loop.n_mma:
         bad.append("no matrix instruction in the hot loop")
     rows = []
@@ -357,7 +369,7 @@ def measure(kernel, arch, code, labels, ptxas, plans):
         eta = f"{loop.n_mma * MMA_CLOCKS[arch] / loop.stall:.3f}" if loop and loop.n_mma else "-"
         stall = sum(max(i.stall, 1) for i in code)
         rows.append(dict(zip(COLUMNS, [
-            kernel, arch, threads, smem, ptxas["regs"], ptxas["spills"] + ptxas["stack"], blocks,
+            kernel, arch, threads, smem, ptxas["regs"], live, ptxas["spills"] + ptxas["stack"], blocks,
             16 * len(code), len(code), len(loop.insts) if loop else "-", loop.n_mma if loop else "-",
             loop.n_loads if loop else "-", loop.stall if loop else stall, eta])))
     if not rows:
@@ -399,7 +411,8 @@ def collect(build, tools):
             for cubin in sorted(pathlib.Path(tmp).glob("*.cubin")):
                 arch = re.search(r"(sm_\d+a?)\.cubin$", cubin.name)[1]
                 compiler = compiler_of(cubin.read_bytes()) or compiler
-                for kernel, (code, labels) in parse_sass(run(tools / "nvdisasm", "-hex", "-c", cubin)).items():
+                sass = run(tools / "nvdisasm", "-hex", "-plr", "-lrm", "count", "-c", cubin)
+                for kernel, (code, labels) in parse_sass(sass).items():
                     if (kernel, arch) not in said:
                         raise Broken(f"{fatbin.stem}.ptxas has no {kernel} for {arch}")
                     seen.add((kernel, arch))
@@ -452,6 +465,44 @@ def compare(rows, old):
     return bad + [f"{' '.join(k)} is in the table, but no longer there" for k in left]
 
 
+# ---- what kernels move ----
+
+MOVED = ["kernel", "arch", "case", "waves", "waves_limit", "sectors", "sectors_limit", "bytes", "bytes_limit"]
+
+
+def write_moves(build):
+    """Of the virtual GPU's counters: the test itself holds the limits and compares with the table."""
+    program = build / "tests/test_cuda_moves"
+    if not program.exists():
+        raise Broken(f"no {program}: build it (it needs the virtual GPU)")
+    with tempfile.TemporaryDirectory() as tmp:
+        path = pathlib.Path(tmp) / "moves"
+        subprocess.run([str(program.resolve())], env={**os.environ, "OCT_MOVES": str(path)}, check=True,
+                       capture_output=True)
+        rows = sorted(path.read_text().splitlines())
+    MOVES.write_text("\n".join(["# made by scripts/kernels.py accept", "\t".join(MOVED)] + rows) + "\n")
+
+
+def read_moves(text):
+    lines = text.splitlines()
+    if len(lines) < 3 or lines[1].split("\t") != MOVED:
+        raise Broken("cuda/moves.tsv is not a table of this tool; write it with scripts/kernels.py accept")
+    return [dict(zip(MOVED, line.split("\t"))) for line in lines[2:]]
+
+
+def moves_block(rows):
+    def cell(row, what):
+        value, limit = row[what], row[what + "_limit"]
+        if not float(value):
+            return "-"
+        return f"{value} ({limit})" if float(limit) else value
+    out = ["| kernel | arch | shape | wavefronts (limit) | sectors (limit) | bytes (limit) |",
+           "|---|---|---|--:|--:|--:|"]
+    out += ["| " + " | ".join([f"`{r['kernel']}`", r["arch"], r["case"], cell(r, "waves"), cell(r, "sectors"),
+                               cell(r, "bytes")]) + " |" for r in rows]
+    return "\n".join(out)
+
+
 # ---- docs ----
 
 # Measured with the same compiler on the sources of others, by the method of this tool.
@@ -475,13 +526,14 @@ PUBLISHED = {
 
 def gates_block(rows, compiler):
     out = [f"Made by `scripts/check_kernels.sh --accept` (nvcc {compiler}); the table is `cuda/gates.tsv`.", "",
-           "| kernel | arch | threads | shared memory | registers | spills | blocks an SM (warps) | code "
+           "| kernel | arch | threads | shared memory | registers (live) | spills | blocks an SM (warps) | code "
            "| loop: instructions | MMA | 16-byte loads | stalls | eta |",
            "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
     for r in rows:
         warps = int(r["blocks_per_sm"]) * -(-int(r["threads"]) // 32)
         loop = [r["loop"], r["loop_mma"], r["loop_loads"], r["stall"], r["eta"]]
-        out.append("| " + " | ".join([f"`{r['kernel']}`", r["arch"], r["threads"], r["smem"], r["regs"],
+        out.append("| " + " | ".join([f"`{r['kernel']}`", r["arch"], r["threads"], r["smem"],
+                                      f"{r['regs']} ({r['live']})",
                                       r["spills"], f"{r['blocks_per_sm']} ({warps})", r["code_bytes"]] + loop) + " |")
     out += ["", "Others, compiled with the same nvcc and read the same way:", ""]
     out += ["| kernels | arch | peer |", "|---|---|---|"]
@@ -516,6 +568,7 @@ def with_block(text, name, block):
 
 def write_doc(build):
     text = with_block(DOC.read_text(), "gates", gates_block(*read_table(TABLE.read_text())))
+    text = with_block(text, "moves", moves_block(read_moves(MOVES.read_text())))
     bench = run(build / "octavo", "bench", "kernels", "--json", "--device", "cpu")
     DOC.write_text(with_block(text, "bench", bench_block(bench)))
 
@@ -529,15 +582,15 @@ SASS = """
 	.section	.text.gemm_b16_test,"ax",@progbits
 .text.gemm_b16_test:
         /*0000*/                   S2R R26, SR_TID.X ;                     /* 0x00000000001a7919 */
-                                                                           /* 0x000e240000002100 */
+                                                                           /* 0x000e240000002100 */  // |  12   |   4    |   2    |
 .L_x_1:
         /*0010*/              @!P1 BRA `(.L_x_2) ;                         /* 0x0000000000000947 */
                                                                            /* 0x000fea0003800000 */
         /*0020*/                   LDGSTS.E.BYPASS.128 [R3], [R2.64] ;     /* 0x0000000000000fae */
                                                                            /* 0x000fe4000b901c44 */
-.L_x_2:
+.L_x_2:                                                                                               // |       |        |        |
         /*0030*/                   HMMA.16816.F32.BF16 R4, R8, R12, R4 ;   /* 0x0000000c0804723c */
-                                                                           /* 0x000ff00000041804 */
+                                                                           /* 0x000ff00000041804 */  // |  40   |        |        |
         /*0040*/                   BRA.CONV ~URZ, `(.L_x_4) ;              /* 0x0000000000007947 */
                                                                            /* 0x000fea0003800000 */
         /*0050*/                   CALL.REL.NOINC `($__internal_5_warpsync) ; /* 0x0000000000007944 */
@@ -615,7 +668,7 @@ def self_test():
     assert said == {"smem": 64, "stack": 0, "spills": 0, "regs": 41}, said
     rows, bad = measure(name, "sm_80", code, labels, said, [(128, 1024)])
     assert bad == ["gemm_b16_test sm_80: no LDSM\\.16\\.M88\\.4"], bad
-    assert rows[0]["eta"] == "0.485" and rows[0]["smem"] == 1088, rows
+    assert rows[0]["eta"] == "0.485" and rows[0]["smem"] == 1088 and rows[0]["live"] == 40, rows
     slower = [dict(rows[0], stall=34)]
     old = [{c: str(v) for c, v in rows[0].items()}]
     assert not compare(rows, old) and len(compare(slower, old)) == 1, compare(slower, old)
@@ -624,6 +677,8 @@ def self_test():
     assert any("LDL" in b for b in measure(name, "sm_80", local, labels, said, [(128, 0)])[1])
     small = [i._replace(op="HMMA.1688.F32.BF16") if i.op.startswith("HMMA") else i for i in code]
     assert any("1688" in b for b in measure(name, "sm_80", small, labels, said, [(128, 0)])[1])
+    full = [i._replace(live=251) for i in code]
+    assert any("251 live" in b for b in measure("attn_prefill_x", "sm_80", full, labels, dict(said, regs=254), [])[1])
     spilled = dict(said, spills=4)
     assert any("spills" in b for b in measure(name, "sm_80", code, labels, spilled, [(128, 0)])[1])
     assert any("no plan" in b for b in measure(name, "sm_80", code, labels, said, [])[1])
@@ -636,6 +691,9 @@ def self_test():
     assert "| gemm | A100 | 1.00 | 2.0 | 4.0 | 50 % | memory | 1 |" in text and "no kernel" in text, text
     assert with_block("a <!-- x: begin -->old<!-- x: end --> b", "x", "new") == \
         "a <!-- x: begin -->\nnew\n<!-- x: end --> b"
+    moved = dict(zip(MOVED, "attn_x\tsm_80\t2 rows\t0.000\t1.10\t1.010\t1.02\t1.200\t0.00".split("\t")))
+    assert moves_block(read_moves("#\n" + "\t".join(MOVED) + "\n" + "\t".join(moved.values()))).endswith(
+        "| `attn_x` | sm_80 | 2 rows | - | 1.010 (1.02) | 1.200 |")
     assert compiler_of(b"..Cuda compilation tools, release 13.0, V13.0.88..") == "V13.0.88"
 
 
@@ -654,6 +712,7 @@ def main():
             rows, bad, compiler = collect(a.build, a.tools)
             if a.what == "accept":
                 write_table(rows, compiler)
+                write_moves(a.build)
                 write_doc(a.build)
             else:
                 old, by = read_table(TABLE.read_text())
@@ -664,8 +723,9 @@ def main():
                         bad.append("if that is meant: scripts/check_kernels.sh --accept, and commit cuda/gates.tsv")
                 else:
                     print(f"built with nvcc {compiler}, the table is of {by}: not compared with it")
-                if with_block(DOC.read_text(), "gates", gates_block(old, by)) != DOC.read_text():
-                    bad.append("docs/kernels.md is not of cuda/gates.tsv: scripts/kernels.py doc")
+                doc = with_block(DOC.read_text(), "gates", gates_block(old, by))
+                if with_block(doc, "moves", moves_block(read_moves(MOVES.read_text()))) != DOC.read_text():
+                    bad.append("docs/kernels.md is not of cuda/gates.tsv and cuda/moves.tsv: scripts/kernels.py doc")
             for line in bad:
                 print(line)
             print(f"{len(rows)} rows, {len({r['kernel'] for r in rows})} kernels, {len(bad)} findings")

@@ -5,6 +5,8 @@ oct_cuda_test(cuda_faults test_cuda_faults.c ${OCT_RUN} ${OCT_TEST_TINY})
 if(OCT_SANITIZE) # whole models on a sanitized virtual GPU: ten times as long, and nothing new
     return()
 endif()
+oct_cuda_test(cuda_moves test_cuda_moves.c)
+target_link_libraries(test_cuda_moves PRIVATE octavo_serve octavo_api octavo_http)
 oct_cuda_test(cuda_model test_cuda_model.c ${OCT_RUN} ${OCT_TEST_GOLDEN})
 oct_cuda_test(cuda_demo test_cuda_demo.c ${OCT_RUN} ${OCT_TEST_TINY})
 function(oct_cuda_engine_test name)
