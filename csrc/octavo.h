@@ -140,8 +140,8 @@ struct oct_engine_options {
                               if max_kv_bytes does not hold it */
     int32_t max_num_seqs;  /* requests running at once; 0: 16 */
     int32_t max_num_batched_tokens; /* rows per step, all requests together; 0: 512 */
-    int64_t
-        kv_cache_bytes; /* 0: one request of max_model_len and some room, at most 40 % of memory */
+    int64_t kv_cache_bytes; /* 0: one request of max_model_len and 1,024 tokens for each other, at
+                               most 40 % of memory; on a CUDA device what is left of its share */
     const char *chat_template;      /* the text of a chat template in place of the model's; NULL */
     const char *chat_template_name; /* the one of the model's named templates to use; NULL:
                                        "tool_use" for a conversation with tools if there is one,

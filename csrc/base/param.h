@@ -92,7 +92,7 @@ enum oct_param_group {
       OCT_CMD_INFO, "N",                                                                          \
       "tokens per step: a longer prompt is read in chunks of so many")                            \
     X(KV_CACHE_BYTES, "kv-cache-bytes", 0, BYTES, "[1, inf)", NULL,                               \
-      "one request of --max-model-len and some room; on a CUDA device what is left of its share", \
+      "one request of --max-model-len and 1024 tokens for each other; on a CUDA device what is left of its share", \
       MODEL, OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH |                                        \
       OCT_CMD_INFO, "BYTES",                                                                      \
       "memory for the KV cache, as 2GiB or 500M")                                                 \

@@ -14,6 +14,7 @@ enum {
     DEFAULT_BATCHED_TOKENS = 512,
     DEFAULT_GPU_SEQS = 256,
     DEFAULT_GPU_BATCHED_TOKENS = 4096,
+    MODEST_TOKENS = 1024,
     MAX_SEQS = 1024,
     MAX_BATCHED_TOKENS = 65536,
     DEFAULT_WAITING = 65536,
@@ -151,14 +152,16 @@ static uint64_t weights(const struct oct_model_config *c, const struct oct_plan 
            2 * ALIGN + dim * width;
 }
 
-/* The default pool on the CPU: the longest request, and another one's tokens, whatever its windows,
- * for all others; never over 40 % of memory. */
+/* The default pool on the CPU: the longest request, and for all others as many tokens again, or
+ * MODEST_TOKENS each, whatever their windows; never over 40 % of memory. */
 static uint64_t modest_pool(const struct oct_plan *p, const struct oct_kv_layout *kv,
                             uint64_t memory_bytes)
 {
-    const uint64_t others =
-        p->max_num_seqs > 1 ? blocks_for(p->max_model_len) * (uint64_t)kv->n_groups : 0;
-    const uint64_t wish = (pages_for(kv, p->max_model_len) + others) * p->page_bytes;
+    const uint64_t n = (uint64_t)p->max_num_seqs - 1, longest = blocks_for(p->max_model_len);
+    const uint64_t each = blocks_for(MODEST_TOKENS) < longest ? blocks_for(MODEST_TOKENS) : longest;
+    const uint64_t others = n == 0 ? 0 : n * each > longest ? n * each : longest;
+    const uint64_t wish =
+        (pages_for(kv, p->max_model_len) + others * (uint64_t)kv->n_groups) * p->page_bytes;
     const uint64_t most = memory_bytes ? memory_bytes / 10 * 4 : wish;
     return wish < most ? wish : most;
 }
