@@ -20,7 +20,8 @@
  *           a row has the same bits for every M and every thread count. On CUDA, one canonical
  *           order: K is cut into chunks of K_GEMM_CHUNK; each is summed from zero in
  *           ascending k by one kind of MMA instruction (m16n8k16, rows of in as A); chunk sums are
- *           added in ascending order in fp32, from zero; then the bias.
+ *           added in ascending order in fp32, from zero; then the bias. Where the device was told
+ *           to multiply with cuBLASLt, none of this holds (csrc/device/cuda_cublaslt.c).
  * Cost      2*M*N*K FLOP; N*K + M*K + M*N elements.
  * Oracle    csrc/cpu/gemm.c.   Test: tests/cpu/test_gemm.c, tests/cuda/test_cuda_gemm.c */
 #ifndef K_GEMM_H
