@@ -217,6 +217,14 @@ static int begin_slow(struct service *s, const char *path, const char *body)
     return fd;
 }
 
+/* Now it reads, and not by 4 KiB: that would take seconds. */
+static struct answer read_slow(int fd)
+{
+    const int large = 1 << 20;
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &large, sizeof large);
+    return service_read(fd);
+}
+
 static void wait_outputs(struct service *s, uint64_t n)
 {
     const int64_t until = oct_clock_us() + 20 * 1000 * 1000;
@@ -238,7 +246,7 @@ Test(slow_readers, get_everything_in_larger_pieces)
     const int fd = begin_slow(&s, "/v1/completions",
                               "{\"prompt\":\"abc\",\"max_tokens\":6000,\"stream\":true}");
     wait_outputs(&s, 2 * 6000); /* made at full speed, read by nobody */
-    struct answer a = service_read(fd);
+    struct answer a = read_slow(fd);
     struct events ev = events_of(&a);
     cr_assert(a.is_whole);
     expect_text(&ev, want, len);
@@ -264,7 +272,7 @@ Test(slow_readers, that_never_read_are_given_up)
         cr_assert_eq(service_stats(&s).n_length, 0);
         sleep_ms(2);
     }
-    struct answer a = service_read(fd);
+    struct answer a = read_slow(fd);
     struct events ev = events_of(&a);
     const char *message = str_at(ev.item[ev.n - 1], "error.message");
     cr_assert(a.is_whole && message && strstr(message, "too slowly"), "%s",
@@ -273,6 +281,26 @@ Test(slow_readers, that_never_read_are_given_up)
     answer_free(&a);
     const struct oct_api_counts c = service_counts(&s);
     cr_assert(c.n_failed == 1 && c.n_done == 0);
+    service_stop(&s);
+}
+
+/* One that takes nothing for write_stall_us is cut off, and its request goes no further. */
+Test(slow_readers, that_take_nothing_are_cut)
+{
+    struct service s = {
+        .limits = {.out_bytes = 16384, .write_stall_us = 200 * 1000},
+        .fake_options = {.n_pages = 300, .max_model_len = 16384, .quick = true, .delay_us = 100}};
+    service_start(&s);
+    const int fd = begin_slow(&s, "/v1/completions",
+                              "{\"prompt\":\"abc\",\"max_tokens\":16000,\"stream\":true}");
+    while (service_stats(&s).n_cancelled == 0) {
+        cr_assert_eq(service_stats(&s).n_length, 0);
+        sleep_ms(2);
+    }
+    cr_assert(service_wait_idle(&s));
+    const struct oct_api_counts c = service_counts(&s);
+    cr_assert(c.n_left == 1 && c.n_failed == 0 && c.n_done == 0);
+    (void)close(fd);
     service_stop(&s);
 }
 
