@@ -15,7 +15,6 @@
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -336,66 +335,6 @@ Test(bench_serve, waiting_for_a_free_slot_counts)
     cr_assert(longest >= 350, "%g ms", longest);
     cr_assert(num(p, "p99_client_queue_time_ms") >= 330, "%g ms", longest);
     json_decref(o);
-}
-
-/* n arrivals end at n / rate; the gaps' coefficient of variation is 1 / sqrt(burstiness). Over
- * 4,000 gaps its estimate is good to 5 % for shapes of 0.5 and more. */
-Test(bench_serve, arrivals_have_the_rate_and_the_burstiness_that_were_asked)
-{
-    static const double shapes[] = {0.5, 1, 4};
-    enum { N = 4000 };
-    int64_t us[N], again[N];
-    for (size_t s = 0; s < 3; s++) {
-        oct_load_arrivals(42, 50, shapes[s], N, us);
-        oct_load_arrivals(42, 50, shapes[s], N, again);
-        cr_assert_arr_eq(us, again, sizeof us);
-        cr_assert(llabs(us[N - 1] - (int64_t)(N / 50.0 * 1e6)) <= 1, "%lld", (long long)us[N - 1]);
-        double squares = 0;
-        const double mean = 20000;
-        for (int i = 0; i < N; i++) {
-            const double gap = (double)(us[i] - (i ? us[i - 1] : 0));
-            cr_assert_geq(gap, 0.0);
-            squares += (gap - mean) * (gap - mean);
-        }
-        const double cv = sqrt(squares / N) / mean;
-        cr_assert(fabs(cv * sqrt(shapes[s]) - 1) < 0.12, "shape %g: variation %g", shapes[s], cv);
-    }
-}
-
-Test(bench_serve, lengths_are_log_normal_and_a_function_of_the_seed)
-{
-    enum { N = 20000 };
-    const struct oct_load l = {.kind = OCT_LOAD_SHAREGPT, .seed = 3};
-    double in = 0, out = 0;
-    int below = 0;
-    for (size_t i = 0; i < N; i++) {
-        int32_t a, b, c, d;
-        oct_load_lengths(&l, i, &a, &b);
-        oct_load_lengths(&l, i, &c, &d);
-        cr_assert(a == c && b == d);
-        cr_assert(a >= 4 && a <= 1024 && b >= 4 && b <= 1024, "%d, %d", a, b);
-        in += a;
-        out += b;
-        below += a < 75;
-    }
-    /* means as bench_serve.h says; their deviation over 20,000 draws is under 2 */
-    cr_assert(fabs(in / N - 191) < 8, "%g", in / N);
-    cr_assert(fabs(out / N - 203) < 8, "%g", out / N);
-    cr_assert(abs(below - N / 2) < 4 * 71, "%d", below); /* 4 deviations of a fair coin */
-}
-
-Test(bench_serve, quantiles_are_numpys)
-{
-    /* numpy.quantile([1, 2, 4, 8], q) */
-    static const double v[] = {1, 2, 4, 8};
-    static const struct {
-        double q, want;
-    } row[] = {{0, 1}, {0.25, 1.75}, {0.5, 3}, {0.9, 6.8}, {0.99, 7.88}, {1, 8}};
-    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
-        const double got = oct_quantile(v, 4, row[i].q);
-        cr_assert(fabs(got - row[i].want) < 1e-12, "%g: %g", row[i].q, got);
-    }
-    cr_assert_eq(oct_quantile(v, 1, 0.5), 1.0);
 }
 
 /* ---- what else it can do ---- */
