@@ -238,8 +238,8 @@ static void finish(struct srv *s)
             srv_wrong(s, "no end: %zu calls, %zu jobs", oct_api_n_calls(s->api), srv_n_jobs());
         }
     }
-    /* What was cancelled goes with the next steps; connections that nobody reads any more with their
-     * deadline. Nothing else is to be done. */
+    /* What was cancelled goes with the next steps; connections that nobody reads any more with
+     * their deadline. Nothing else is to be done. */
     for (int i = 0; i < 6; i++) {
         while (srv_work()) {
         }
