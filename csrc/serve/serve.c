@@ -31,9 +31,9 @@
 
 enum {
     DEFAULT_SEQS = 32,
-    SPARE_FILES = 512,         /* beside connections: the model's, the loop's, libraries' */
-    TICK_US = 250 * 1000,      /* while it runs */
-    QUICK_TICK_US = 10 * 1000, /* while it ends */
+    SPARE_FILES = OCT_SANDBOX_FILES, /* beside connections: the model's above all */
+    TICK_US = 250 * 1000,            /* while it runs */
+    QUICK_TICK_US = 10 * 1000,       /* while it ends */
     END_US = 700 * 1000,       /* for the last bytes of answers, and for a step that runs to end */
     DEAD_US = 2 * 1000 * 1000, /* the same when the device has failed: /health is asked too */
     CLOSE_US = 10 * 1000 * 1000, /* for the engine to let go of the device */

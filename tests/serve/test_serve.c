@@ -441,7 +441,7 @@ Test(serve, without_files_it_goes_on_and_recovers)
     cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
     const struct rlimit soft = {64, before.rlim_max};
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &soft), 0);
-    start(&s, "--max-connections|1", NULL, NULL); /* asks for 513 files, gets what it may */
+    start(&s, "--max-connections|1", NULL, NULL); /* asks for 2049 files */
     server_ready(&s);
     server_stop(&s);
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){64, 64}), 0, "%s", strerror(errno));
