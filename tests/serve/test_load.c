@@ -4,20 +4,24 @@
  * those that are gone, and what the server counts is what the clients saw. A sanitized build does
  * the same with fewer. */
 #include "serve/server.h"
+#include "serve/spawn.h"
 #include "support/client.h"
 #include "support/tiny.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -524,55 +528,92 @@ Test(load, readers_that_read_nothing_cost_a_bounded_buffer)
     oct_buf_free(&small);
 }
 
-/* ---- kill -9 ---- */
+/* ---- clocks ---- */
 
 struct cut {
-    int n_cut, n_ended;
+    int n_cut;
 };
 
 static void cut_end(void *user, struct client_conn *c, enum client_end how)
 {
     struct cut *x = user;
     (void)c;
-    x->n_ended++;
-    x->n_cut += how == CLIENT_CUT;
+    x->n_cut += how != CLIENT_ANSWERED;
 }
 
-Test(load, after_kill_nine_the_same_port_serves_again)
+static int64_t *open_jump(const char *path)
 {
-    char port[16] = "0";
-    const char *const at[] = {"--port", port, NULL};
-    struct oct_buf request = {0}, small = {0};
-    make_request(&request, prompts[2], 1500, true);
-    make_request(&small, prompts[2], N_TOKENS, false);
-    for (int round = 0; round < 3; round++) {
-        struct server s;
-        struct cut x = {0};
-        start(&s, at);
-        (void)snprintf(port, sizeof port, "%u", s.port);
-        cr_assert_eq(client_once("127.0.0.1", s.port, small.data, small.len, PATIENCE_US, NULL),
-                     200);
-        const struct client_callbacks cb = {.user = &x, .on_end = cut_end};
-        struct client *k = client_create("127.0.0.1", s.port, &cb);
-        struct client_conn *c[32];
-        for (int i = 0; i < 32; i++) {
-            c[i] = client_conn_create(k, 0);
-            client_send(c[i], request.data, request.len, PATIENCE_US);
-        }
-        const int64_t give_up = client_now_us() + PATIENCE_US;
-        while (!c[0]->body.len && client_now_us() < give_up) {
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert(fd >= 0 && ftruncate(fd, sizeof(int64_t)) == 0);
+    void *p = mmap(NULL, sizeof(int64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    cr_assert_neq(p, MAP_FAILED);
+    (void)close(fd);
+    return p;
+}
+
+Test(load, a_wall_clock_that_jumps_changes_nothing)
+{
+    static const int64_t jumps_s[] = {3600, -3600, 315576000, -315576000, 0};
+    char preload[512], file[300];
+    const char *const env[] = {preload, file, NULL};
+    const char *const args[] = {model, "--max-num-seqs", "16", "--watchdog-timeout", "5", NULL};
+    if (SANITIZED) {
+        cr_skip_test("a sanitizer wants to be preloaded first");
+    }
+    (void)snprintf(preload, sizeof preload, "LD_PRELOAD=%s", CLOCK_JUMP);
+    (void)snprintf(file, sizeof file, "CLOCK_JUMP_FILE=%s/jump", dir);
+    int64_t *ahead_s = open_jump(strchr(file, '=') + 1);
+    struct server s;
+    server_start(&s, args, env, NULL);
+    server_ready(&s);
+    struct oct_buf slow = {0}, quick = {0};
+    make_request(&slow, prompts[0], 1500, true);
+    static const char body[] = "{\"model\":\"tiny.gguf\",\"prompt\":\"a mill\",\"max_tokens\":4,"
+                               "\"ignore_eos\":true,\"timeout\":30}";
+    client_post(&quick, "/v1/completions", body, sizeof body - 1);
+    struct cut x = {0};
+    const struct client_callbacks cb = {.user = &x, .on_end = cut_end};
+    struct client *k = client_create("127.0.0.1", s.port, &cb);
+    struct client_conn *kept = client_conn_create(k, 0), *stream = client_conn_create(k, 0);
+    client_send(kept, quick.data, quick.len, PATIENCE_US);
+    while (client_n_busy(k)) {
+        client_turn(k, 10);
+    }
+    for (size_t i = 0; i < sizeof jumps_s / sizeof *jumps_s; i++) {
+        struct oct_buf health = {0};
+        const int64_t begin = client_now_us();
+        x.n_cut = 0;
+        client_send(stream, slow.data, slow.len, PATIENCE_US);
+        while (!stream->body.len && client_n_busy(k)) {
             client_turn(k, 1);
         }
-        server_kill(&s, SIGKILL);
-        cr_assert_eq(server_wait(&s), 1000 + SIGKILL);
+        *ahead_s = jumps_s[i];
+        client_send(kept, quick.data, quick.len, PATIENCE_US);
+        cr_assert(kept->reused, "an idle connection was closed by a jump of the clock");
         while (client_n_busy(k)) {
             client_turn(k, 10);
         }
-        cr_assert_eq(x.n_ended, 32);
-        cr_assert_gt(x.n_cut, 0, "no client was cut: the kill came too late");
-        client_destroy(k);
-        server_free(&s);
+        cr_assert_eq(x.n_cut, 0);
+        cr_assert(kept->status == 200 && stream->status == 200, "%d and %d after a jump to %lld s",
+                  kept->status, stream->status, (long long)jumps_s[i]);
+        cr_assert(strstr(stream->body.data, "[DONE]") && !strstr(stream->body.data, "\"error\""));
+        cr_assert_lt(client_now_us() - begin, 30000000, "it waited for the clock");
+        cr_assert_eq(server_ask(&s, "/health", "", NULL, &health), 200, "%s", health.data);
+        oct_buf_free(&health);
+        (void)usleep(300000); /* a tick of the server sees it too */
     }
-    oct_buf_free(&request);
-    oct_buf_free(&small);
+    client_destroy(k);
+    /* It did jump: what is shown to people has the other date. */
+    char *answer;
+    *ahead_s = 315576000;
+    cr_assert_eq(client_once("127.0.0.1", s.port, quick.data, quick.len, PATIENCE_US, &answer),
+                 200);
+    cr_assert_gt(spawn_json_number(answer, "created"), (double)time(NULL) + 300000000);
+    oct_free(answer);
+    check_counts(&s);
+    server_stop(&s);
+    server_free(&s);
+    (void)munmap(ahead_s, sizeof *ahead_s);
+    oct_buf_free(&slow);
+    oct_buf_free(&quick);
 }
