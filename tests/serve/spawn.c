@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -42,6 +43,7 @@ _Noreturn void spawn_become(const char *const *args, const char *const *env)
         (void)putenv((char *)(uintptr_t)*env);
     }
     (void)signal(SIGPIPE, SIG_DFL);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that dies takes its server with it */
     (void)execv(OCT_BINARY, (char *const *)(uintptr_t)argv);
     _exit(99);
 }
