@@ -15,7 +15,8 @@ enum {
 struct state {
     struct oct_openai_request r;
     struct oct_buf echo[OCT_CALL_MAX_PROMPTS]; /* each prompt's text, with "echo" */
-    struct oct_buf text, thought;              /* of the choice that is being written */
+    size_t n_echo_chars[OCT_CALL_MAX_PROMPTS];
+    struct oct_buf text, thought; /* of the choice that is being written */
 };
 
 static void free_state(struct oct_call *c)
@@ -68,6 +69,7 @@ static oct_status read_prompts(struct oct_call *c, struct state *s)
         struct oct_prompt *p = &c->ask.prompts[i];
         OCT_TRY(oct_openai_prompt(c->api->engine, &s->r, i, &p->ids, &p->n));
         OCT_TRY(s->r.echo ? read_echo(c, s, i) : OCT_OK);
+        s->n_echo_chars[i] = oct_utf8_chars(s->echo[i].data, s->echo[i].len);
         n_tokens += p->n;
     }
     if (s->r.kind == OCT_OPENAI_COMPLETION && !s->r.has_max_tokens) {
@@ -131,14 +133,15 @@ static oct_status parse_completions(struct oct_call *c, json_t *body)
 
 /* ---- out ---- */
 
-static struct oct_openai_head head_of(const struct oct_call *c)
+/* usage: with the numbers, which take a look at every choice. */
+static struct oct_openai_head head_of(const struct oct_call *c, bool usage)
 {
     const struct state *s = c->state;
     struct oct_openai_head h = {.is_chat = s->r.kind == OCT_OPENAI_CHAT,
                                 .id = c->id,
                                 .created_s = c->created_s,
                                 .model = c->model};
-    for (size_t i = 0; i < c->n_choices; i++) {
+    for (size_t i = 0; usage && i < c->n_choices; i++) {
         const struct oct_choice *ch = &c->choices[i];
         const bool is_first = i % (size_t)c->ask.n == 0;
         h.n_prompt += is_first ? (int64_t)c->ask.prompts[i / (size_t)c->ask.n].n : 0;
@@ -167,7 +170,6 @@ static struct oct_openai_choice choice_of(const struct oct_call *c, const struct
 {
     const struct state *s = c->state;
     const int32_t prompt = ch->index / c->ask.n;
-    const struct oct_buf *echo = &s->echo[prompt];
     struct oct_openai_choice out = {.index = ch->index,
                                     .answer = &ch->answer,
                                     .text = text->data,
@@ -177,7 +179,7 @@ static struct oct_openai_choice choice_of(const struct oct_call *c, const struct
         out.thought = thought->data;
         out.thought_len = thought->len;
     }
-    out.n_chars_before = oct_utf8_chars(echo->data, echo->len) + ch->n_text_before;
+    out.n_chars_before = s->n_echo_chars[prompt] + ch->n_text_before;
     out.echo = s->r.echo && !ch->has_begun ? &c->choices[prompt * c->ask.n].answer : NULL;
     return out;
 }
@@ -191,7 +193,7 @@ static oct_status write_choices(struct oct_call *c, struct oct_buf *bufs,
         OCT_TRY(split_text(c, &c->choices[i], thought, text));
         choices[i] = choice_of(c, &c->choices[i], thought, text);
     }
-    const struct oct_openai_head h = head_of(c);
+    const struct oct_openai_head h = head_of(c, true);
     return oct_openai_write(c->api->engine, &h, choices, c->n_choices, out);
 }
 
@@ -218,7 +220,7 @@ static int usage_of(const struct oct_openai_request *r)
 static oct_status begin(struct oct_call *c, struct oct_buf *out)
 {
     const struct state *s = c->state;
-    const struct oct_openai_head h = head_of(c);
+    const struct oct_openai_head h = head_of(c, s->r.continuous_usage);
     for (size_t i = 0; h.is_chat && i < c->n_choices; i++) {
         const struct oct_openai_choice choice = {.index = (int32_t)i,
                                                  .answer = &c->choices[i].answer};
@@ -240,7 +242,7 @@ static oct_status piece(struct oct_call *c, struct oct_choice *ch, struct oct_bu
         ch->answer.finish == OCT_FINISH_NONE) {
         return OCT_OK; /* half a character, or the beginning of a stop string */
     }
-    const struct oct_openai_head h = head_of(c);
+    const struct oct_openai_head h = head_of(c, s->r.continuous_usage);
     return oct_openai_write_chunk(c->api->engine, &h, &choice, false, usage_of(&s->r), out);
 }
 
@@ -249,7 +251,7 @@ static oct_status end(struct oct_call *c, struct oct_buf *out)
     static const char done[] = "data: [DONE]\n\n";
     const struct state *s = c->state;
     if (s->r.include_usage) {
-        const struct oct_openai_head h = head_of(c);
+        const struct oct_openai_head h = head_of(c, true);
         OCT_TRY(oct_openai_write_chunk(c->api->engine, &h, NULL, false, 2, out));
     }
     return oct_buf_append(out, done, strlen(done));
