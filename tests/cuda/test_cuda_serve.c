@@ -187,3 +187,53 @@ Test(cuda_serve, a_server_that_stays_says_that_its_device_is_gone)
         oct_buf_free(&c[i].answer);
     }
 }
+
+/* ---- products by cuBLASLt ---- */
+
+static int times(const char *text, const char *what)
+{
+    int n = 0;
+    for (const char *p = text; (p = strstr(p, what)); p++) {
+        n++;
+    }
+    return n;
+}
+
+Test(cuda_serve, who_multiplies_is_said_once)
+{
+#ifndef OCT_TEST_CUBLASLT
+    cr_skip_test("no stand-in of cuBLASLt: its header was not found");
+#endif
+    static const char *const env[] = {"LD_LIBRARY_PATH=" OCT_VGPU_DIR, "VGPU_MEM=256M", NULL};
+    const char *info[] = {"info",    model,      "--device",        "cuda",
+                          "--dtype", "bfloat16", "--gemm-provider", "cublaslt",
+                          NULL};
+    const char *run[] = {"run",
+                         model,
+                         "--device",
+                         "cuda",
+                         "--dtype",
+                         "bfloat16",
+                         "--gemm-provider",
+                         "cublaslt",
+                         "--raw",
+                         "-p",
+                         "Once",
+                         "-n",
+                         "4",
+                         "--max-model-len",
+                         "64",
+                         "--kv-cache-bytes",
+                         "1MiB",
+                         NULL};
+    const char *const *lines[] = {info, run};
+    for (int i = 0; i < 2; i++) {
+        struct spawned s;
+        spawn(&s, lines[i], NULL, env);
+        cr_assert_eq(s.code, 0, "%s", s.err.data);
+        cr_assert_eq(times(s.err.data, "by cuBLASLt: the bits of an answer may depend on"), 1, "%s",
+                     s.err.data);
+        cr_assert(i > 0 || strstr(s.out.data, "products by cuBLASLt 13.0.0"), "%s", s.out.data);
+        spawned_free(&s);
+    }
+}
