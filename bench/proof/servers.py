@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 SEQUENCES, TOKENS_EACH, THREADS = 8, 2048, 2
@@ -25,6 +26,7 @@ def end_all():
 
 
 atexit.register(end_all)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that end_all runs
 
 
 def free_port():
