@@ -15,6 +15,7 @@ enum {
     MAX_WORKERS = 16,
     DEFAULT_QUEUED = 4096,
     MAX_QUEUED = 1 << 20,
+    DEFAULT_PROMPT_LOGPROBS = 1 << 24,
     DEFAULT_WATCHDOG_US = 60 * 1000 * 1000,
 };
 
@@ -25,6 +26,8 @@ static oct_status check_config(struct oct_api_config *c)
     OCT_ASSERT(c->n_model_names > 0);
     c->n_workers = c->n_workers ? c->n_workers : DEFAULT_WORKERS;
     c->max_queued_requests = c->max_queued_requests ? c->max_queued_requests : DEFAULT_QUEUED;
+    c->max_prompt_logprobs =
+        c->max_prompt_logprobs ? c->max_prompt_logprobs : DEFAULT_PROMPT_LOGPROBS;
     c->watchdog_us = c->watchdog_us ? c->watchdog_us : DEFAULT_WATCHDOG_US;
     c->reasoning_parser = c->reasoning_parser ? c->reasoning_parser : "auto";
     if (c->n_workers < 1 || c->n_workers > MAX_WORKERS) {

@@ -37,6 +37,9 @@ struct oct_api_config {
     int32_t n_workers;           /* 1..16; 0: 2 */
     int32_t max_queued_requests; /* calls waiting for a worker or for the engine; 0: 4096; more are
                                     told 429 with Retry-After */
+    /* Entries of prompts' log probabilities that all calls together may hold, each a token and its
+     * alternatives; 0: 16 Mi, some 270 MB. What is over it is told 429. */
+    uint64_t max_prompt_logprobs;
     int64_t watchdog_us; /* work exists and no step has finished for so long: /health is 503;
                             0: 60 s */
     const char *reasoning_parser; /* "auto" (NULL), "none", "think" */

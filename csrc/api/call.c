@@ -65,6 +65,7 @@ static void free_call(struct oct_call *c)
         c->next->prev = c->prev;
     }
     a->n_calls--;
+    a->n_prompt_logprobs -= c->n_prompt_logprobs;
     if (c->format->free) {
         c->format->free(c);
     }
@@ -328,6 +329,27 @@ static void after_whole(struct oct_http_task *t)
     }
 }
 
+/* Prompts' log probabilities are there from the step that computes them until the call is freed:
+ * many calls, each within its own bound, must not add up to all of the memory. */
+static oct_status reserve_prompt_logprobs(struct oct_call *c)
+{
+    struct oct_api *a = c->api;
+    uint64_t n = 0;
+    for (size_t i = 0; i < c->ask.n_prompts && c->ask.sampling.n_prompt_logprobs >= 0; i++) {
+        n += (uint64_t)c->ask.prompts[i].n * (1 + (uint64_t)c->ask.sampling.n_prompt_logprobs);
+    }
+    if (n > a->config.max_prompt_logprobs - a->n_prompt_logprobs) {
+        return OCT_FAIL(OCT_E_BUSY,
+                        "the log probabilities of prompts: %llu entries are asked for, and other "
+                        "requests hold %llu of the %llu there may be; try again later",
+                        (unsigned long long)n, (unsigned long long)a->n_prompt_logprobs,
+                        (unsigned long long)a->config.max_prompt_logprobs);
+    }
+    c->n_prompt_logprobs = n;
+    a->n_prompt_logprobs += n;
+    return OCT_OK;
+}
+
 static void after_parse(struct oct_http_task *t)
 {
     struct oct_call *c = call_of(t);
@@ -339,6 +361,11 @@ static void after_parse(struct oct_http_task *t)
         return;
     }
     c->n_choices = c->n_waiting = c->ask.n_prompts * (size_t)c->ask.n;
+    const oct_status st = reserve_prompt_logprobs(c);
+    if (st != OCT_OK) {
+        oct_call_fail(c, st, oct_last_error());
+        return;
+    }
     submit_due(c);
 }
 

@@ -146,6 +146,7 @@ struct oct_call {
     bool is_answered;            /* the last byte was handed to http/, or x is NULL */
     bool is_error;               /* that answer was an error */
     size_t n_waiting, n_running; /* choices in state WAITS, RUNS */
+    uint64_t n_prompt_logprobs;  /* entries taken out of what all calls may hold */
     size_t n_told;               /* choices whose last piece was written */
     struct oct_choice *fresh;    /* by next_fresh: had an event in this turn */
     struct oct_call *next_fresh;
@@ -191,7 +192,8 @@ struct oct_api {
     struct oct_call *calls; /* all of them, by next */
     struct oct_call *fresh; /* by next_fresh */
     size_t n_calls;
-    uint64_t id_seed, n_ids; /* of random ids */
+    uint64_t n_prompt_logprobs; /* entries that the calls hold, or will */
+    uint64_t id_seed, n_ids;    /* of random ids */
     struct oct_api_counts counts;
     struct oct_buf out; /* what a format writes into, on the loop */
 };

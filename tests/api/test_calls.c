@@ -355,6 +355,36 @@ Test(overload, of_the_engine_ends_the_whole_call)
     service_stop(&s);
 }
 
+/* Prompts' log probabilities of all calls together are bounded, each being within its own bound. */
+Test(overload, of_prompt_logprobs_is_told_429)
+{
+    static const char held[] = "{\"prompt\":\"abcabcab\",\"max_tokens\":9000,\"echo\":true,"
+                               "\"logprobs\":1,\"stream\":true}"; /* 8 * (1 + 1) entries */
+    static const char four[] = "{\"prompt\":\"ab\",\"max_tokens\":2,\"echo\":true,"
+                               "\"logprobs\":1}"; /* 2 * (1 + 1) */
+    static const char six[] = "{\"prompt\":[\"ab\",\"c\"],\"max_tokens\":2,\"echo\":true,"
+                              "\"logprobs\":1}"; /* 3 * (1 + 1) */
+    struct service s = {
+        .config.max_prompt_logprobs = 21,
+        .fake_options = {.n_pages = 300, .max_model_len = 16384, .quick = true, .delay_us = 2000}};
+    service_start(&s);
+    const int fd = begin(&s, "/v1/completions", held);
+    while (service_stats(&s).n_submitted < 1) {
+        sleep_ms(1);
+    }
+    json_decref(service_post_json(&s, "/v1/completions", four)); /* 20 of 21, and given back */
+    json_decref(service_post_json(&s, "/v1/completions", four));
+    struct answer a = service_post(&s, "/v1/completions", six); /* 22 of 21 */
+    answer_expect_error(&a, 429, "hold 16 of the 21");
+    answer_free(&a);
+    json_decref(service_post_json(&s, "/v1/completions", "{\"prompt\":\"abc\",\"logprobs\":1}"));
+    (void)close(fd); /* which gives them back */
+    cr_assert(service_wait_idle(&s));
+    cr_assert_eq(service_stats(&s).n_cancelled, 1u);
+    json_decref(service_post_json(&s, "/v1/completions", six));
+    service_stop(&s);
+}
+
 /* ---- deadlines, drains ---- */
 
 Test(deadline, ends_whole_and_streamed_answers)
