@@ -65,6 +65,7 @@ int main(int argc, char **argv)
     (void)mkdir(argv[1], 0777);
     struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
     t.max_positions = 4096;
+    t.vocab_size = OCT_TINY_N_TOKENS; /* no unused rows: servers show those in different words */
     oct_tiny_write_gguf(&t, argv[1], "tiny");
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         write_hostile(t, argv[1], plain[i].name, plain[i].text);
