@@ -2,6 +2,7 @@
 set(OCT_ENGINE_TESTS ${CMAKE_CURRENT_SOURCE_DIR}/../engine)
 set(OCT_RUN ${CMAKE_CURRENT_SOURCE_DIR}/../support/run.c)
 oct_cuda_test(cuda_faults test_cuda_faults.c ${OCT_RUN} ${OCT_TEST_TINY})
+oct_cuda_test(cuda_fault_cases test_cuda_fault_cases.c ${OCT_RUN} ${OCT_TEST_TINY})
 if(OCT_SANITIZE) # whole models on a sanitized virtual GPU: ten times as long, and nothing new
     return()
 endif()
