@@ -21,7 +21,7 @@
 #ifdef __SANITIZE_ADDRESS__
 enum { SAMPLE = 9, SANITIZED = 1 };
 #else
-enum { SAMPLE = 45, SANITIZED = 0 };
+enum { SAMPLE = 24, SANITIZED = 0 };
 #endif
 enum { N_REQUESTS = 4, N_PROMPT = 40, N_TOKENS = 6, LIMIT_MS = 10000, N_NAMES = 40 };
 
