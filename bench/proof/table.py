@@ -189,7 +189,7 @@ class Table:
             return self.rounds("bad", name)[0]
 
         for key, what in (("bodies", "odd bodies"), ("raw", "raw bytes in place of HTTP")):
-            self.add("Bad requests", f"{what}: refused / accepted / 5xx / no answer",
+            self.add("Bad requests", f"{what}: refused or allowed / wrongly accepted / 5xx / no answer",
                      lambda n, k=key: f"{r(n)[k]['refused']} / {r(n)[k]['accepted']} / {r(n)[k]['5xx']} / "
                                       f"{r(n)[k]['unanswered']} of {r(n)[k]['n']}", "0 accepted, 0 5xx",
                      lambda k=key: r("octavo")[k]["refused"] == r("octavo")[k]["n"])
