@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #ifdef __SANITIZE_ADDRESS__
-enum { SAMPLE = 60, LIMIT_MS = 60000 };
+enum { SAMPLE = 200, LIMIT_MS = 60000 };
 #else
 enum { SAMPLE = 400, LIMIT_MS = 10000 };
 #endif
@@ -45,7 +45,7 @@ static void run_it(void *user, const char *what)
         {"info", o->model, NULL},
         {"tokenize", o->model, "once upon a time", NULL},
         {"run", o->model, "-p", "once", "--raw", "--max-tokens", "2", "--kv-cache-bytes", "1MiB",
-         NULL},
+         "--device", "cpu", NULL},
     };
     const int64_t begin = now_ms();
     struct spawned s;
