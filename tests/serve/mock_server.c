@@ -333,8 +333,10 @@ static void on_read(struct bufferevent *bev, void *arg)
     if (n_all < n_head + n_body) {
         return;
     }
-    char *copy = strndup(all, n_head + n_body);
+    char *copy = malloc(n_head + n_body + 1);
     MUST(copy);
+    memcpy(copy, all, n_head + n_body);
+    copy[n_head + n_body] = '\0';
     (void)evbuffer_drain(in, n_head + n_body);
     if (!strncmp(copy, "GET ", 4)) {
         answer_models(c);

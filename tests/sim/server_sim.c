@@ -118,11 +118,20 @@ static void open_world(struct srv *s)
     s->n_planned = 1 + (int)srv_draw(s, SRV_MAX_CLIENTS);
 }
 
+static void turn(struct srv *s)
+{
+    s->n_turns++;
+    must(s, oct_http_turn(s->http, false));
+    oct_api_tick(s->api);
+}
+
 static void close_world(struct srv *s)
 {
     for (int i = 0; i < s->n_clients; i++) {
         srv_leave(s, &s->client[i], false);
     }
+    turn(s); /* libevent lets go of a freed end of a pair when its last callback has run */
+    turn(s);
     oct_api_stop(s->api);
     oct_http_destroy(s->http);
     oct_engine_close(s->fake.e);
@@ -134,13 +143,6 @@ static void close_world(struct srv *s)
 }
 
 /* ---- what happens ---- */
-
-static void turn(struct srv *s)
-{
-    s->n_turns++;
-    must(s, oct_http_turn(s->http, false));
-    oct_api_tick(s->api);
-}
 
 static void step(struct srv *s)
 {
