@@ -21,6 +21,7 @@
 #include "engine/thread.h"
 
 #include <event2/event.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -438,6 +439,11 @@ static bool tidy_up(struct server *s)
 enum oct_exit oct_command_serve(const struct oct_params *p)
 {
     struct server s = {.params = p, .begin_us = oct_clock_us(), .code = OCT_EXIT_OK};
+#ifdef M_ARENA_MAX
+    /* What one thread allocates another frees. With a heap for each of them glibc keeps the peak of
+     * every one. */
+    (void)mallopt(M_ARENA_MAX, 2);
+#endif
     pthread_mutex_init(&s.lock, NULL);
     oct_status st = start(&s);
     if (st == OCT_OK) {
