@@ -137,7 +137,7 @@ struct oct_engine_options {
                           "float32" (CPU only) */
     int32_t n_threads; /* CPU threads; 0: one per core this process may use */
     int32_t max_model_len; /* longest prompt + output in tokens; 0: the model's own limit, or less
-                              if max_kv_bytes does not hold it */
+                              if kv_cache_bytes does not hold it */
     int32_t max_num_seqs;  /* requests running at once; 0: 16 */
     int32_t max_num_batched_tokens; /* rows per step, all requests together; 0: 512 */
     int64_t kv_cache_bytes; /* 0: one request of max_model_len and 1,024 tokens for each other, at

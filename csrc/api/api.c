@@ -312,9 +312,11 @@ static int refuse_path(struct oct_api *a, struct oct_http_exchange *x,
 {
     char shown[128], sentence[256];
     if (other) {
-        oct_http_add_header(x, "Allow", other->method == OCT_HTTP_GET ? "GET, HEAD" : "POST");
-        (void)snprintf(sentence, sizeof sentence, "%s answers %s", other->path,
-                       other->method == OCT_HTTP_GET ? "GET" : "POST");
+        const char *method = other->method == OCT_HTTP_GET      ? "GET"
+                             : other->method == OCT_HTTP_DELETE ? "DELETE"
+                                                                : "POST";
+        oct_http_add_header(x, "Allow", other->method == OCT_HTTP_GET ? "GET, HEAD" : method);
+        (void)snprintf(sentence, sizeof sentence, "%s answers %s", other->path, method);
         return refuse(a, x, 405, sentence);
     }
     oct_error_quote(shown, sizeof shown, oct_http_path(x), strlen(oct_http_path(x)));

@@ -1,31 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/json_text.h"
 
+#include "base/utf8.h"
+
 #include <math.h>
 #include <string.h>
-
-/* Length of the UTF-8 sequence at s[0..len), or 0. */
-static size_t sequence(const unsigned char *s, size_t len)
-{
-    if (s[0] < 0x80) {
-        return 1;
-    }
-    const size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || len < n) {
-        return 0;
-    }
-    const unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
-    const unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
-    if (s[1] < low || s[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return n;
-}
 
 static oct_status escape(struct oct_buf *out, unsigned char c)
 {
@@ -52,7 +31,7 @@ oct_status oct_json_text(struct oct_buf *out, const char *text, size_t len)
     OCT_TRY(oct_buf_append(out, "\"", 1));
     size_t from = 0, i = 0;
     while (i < len) {
-        const size_t n = sequence(s + i, len - i);
+        const size_t n = oct_utf8_len(text + i, len - i);
         if (n > 1 || (n == 1 && s[i] >= 0x20 && s[i] != '"' && s[i] != '\\' && s[i] != 0x7f)) {
             i += n;
             continue;

@@ -2,6 +2,7 @@
 #include "base/json.h"
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -50,32 +51,6 @@ static char peek(const struct parser *p)
 }
 
 /* ---- strings ---- */
-
-/* Length of the valid UTF-8 sequence at s, or 0 (overlong forms, surrogates and over U+10FFFF are
- * not valid). */
-static size_t utf8_len(const char *at, const char *end)
-{
-    const unsigned char *s = (const unsigned char *)at;
-    const size_t left = (size_t)(end - at);
-    if (s[0] < 0x80) {
-        return 1;
-    }
-    const size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || left < n) {
-        return 0;
-    }
-    const unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
-    const unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
-    if (s[1] < low || s[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return n;
-}
 
 /* Four hexadecimal digits, or -1. */
 static int32_t take_hex(struct parser *p)
@@ -175,7 +150,7 @@ static oct_status take_string(struct parser *p)
         }
         const char *run = p->at; /* up to the next quote or escape */
         while (p->at < p->end && *p->at != '"' && *p->at != '\\') {
-            const size_t n = utf8_len(p->at, p->end);
+            const size_t n = oct_utf8_len(p->at, (size_t)(p->end - p->at));
             if (n == 0) {
                 return wrong(p, "invalid UTF-8 in a string");
             }
@@ -444,6 +419,21 @@ oct_status oct_json_parse(const char *text, size_t len, const char *where, int m
     }
     *out = root;
     return OCT_OK;
+}
+
+oct_status oct_json_read(const char *path, size_t max_bytes, json_t **out)
+{
+    struct oct_file f;
+    char *text;
+    size_t len;
+    OCT_TRY(oct_file_open(path, &f));
+    oct_status st = oct_file_slurp(&f, max_bytes, &text, &len);
+    oct_file_close(&f);
+    if (st == OCT_OK) {
+        st = oct_json_parse(text, len, path, OCT_JSON_MAX_DEPTH, OCT_JSON_NUL, out);
+        oct_free(text);
+    }
+    return st;
 }
 
 oct_status oct_json_load(const char *dir, const char *name, size_t max_bytes, json_t **out)

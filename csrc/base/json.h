@@ -34,6 +34,9 @@ OCT_CHECKED oct_status oct_json_parse(const char *text, size_t len, const char *
 OCT_CHECKED oct_status oct_json_load(const char *dir, const char *name, size_t max_bytes,
                                      json_t **out);
 
+/* The object or list in a file of the user's own choice. */
+OCT_CHECKED oct_status oct_json_read(const char *path, size_t max_bytes, json_t **out);
+
 /* Appends the value as JSON; flags as json_dumpb takes them. */
 OCT_CHECKED oct_status oct_json_append(struct oct_buf *out, const json_t *value, size_t flags);
 

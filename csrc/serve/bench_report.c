@@ -505,21 +505,6 @@ done:
 
 /* ---- octavo bench report ---- */
 
-static oct_status load(const char *path, json_t **out)
-{
-    struct oct_file f = {0};
-    char *text = NULL;
-    size_t len;
-    OCT_TRY(oct_file_open(path, &f));
-    oct_status st = oct_file_slurp(&f, MAX_RESULT_BYTES, &text, &len);
-    oct_file_close(&f);
-    if (st == OCT_OK) {
-        st = oct_json_parse(text, len, path, OCT_JSON_MAX_DEPTH, OCT_JSON_NUL, out);
-    }
-    oct_free(text);
-    return st;
-}
-
 oct_status oct_bench_report(const struct oct_params *p, const char *path, struct oct_output *out)
 {
     json_t *results[MAX_RESULTS] = {0};
@@ -535,7 +520,7 @@ oct_status oct_bench_report(const struct oct_params *p, const char *path, struct
         return OCT_FAIL(OCT_E_ARG, "where should the page go? Give -o PAGE.html");
     }
     for (size_t i = 0; i < n; i++) {
-        OCT_TRY_GOTO(load(p->args[1 + i], &results[i]), st, done);
+        OCT_TRY_GOTO(oct_json_read(p->args[1 + i], MAX_RESULT_BYTES, &results[i]), st, done);
     }
     OCT_TRY_GOTO(oct_report_write(results, p->args + 1, n, to, oct_param_bool(p, OCT_P_PLOTS)), st,
                  done);

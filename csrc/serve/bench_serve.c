@@ -314,26 +314,11 @@ done:
     return st;
 }
 
-static oct_status load_json(const char *path, json_t **out)
-{
-    struct oct_file f = {0};
-    char *text = NULL;
-    size_t len;
-    OCT_TRY(oct_file_open(path, &f));
-    oct_status st = oct_file_slurp(&f, MAX_RESULT_BYTES, &text, &len);
-    oct_file_close(&f);
-    if (st == OCT_OK) {
-        st = oct_json_parse(text, len, path, OCT_JSON_MAX_DEPTH, OCT_JSON_NUL, out);
-    }
-    oct_free(text);
-    return st;
-}
-
 static oct_status read_oracle(struct sweep *s, const char *path)
 {
     json_t *o = NULL;
     oct_status st;
-    OCT_TRY(load_json(path, &o));
+    OCT_TRY(oct_json_read(path, MAX_RESULT_BYTES, &o));
     const json_t *point = json_array_get(json_object_get(o, "points"), 0);
     const json_t *requests = json_object_get(point, "requests");
     if (json_array_size(requests) < s->n) {

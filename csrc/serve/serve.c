@@ -41,6 +41,7 @@ enum {
     HANGS_US = 200 * 1000,       /* the same if it has not answered within END_US */
     FLUSH_US = 500 * 1000,       /* for the log */
     TELL_LOADING_US = 10 * 1000 * 1000,
+    TRIM_REQUESTS = 256,
 };
 
 enum phase { RUNS, DRAINS, ENDS };
@@ -61,6 +62,7 @@ struct server {
     enum oct_exit code;
     int64_t begin_us, told_us;
     bool is_stuck, is_dead; /* it was told */
+    uint64_t n_trimmed;     /* requests there had been when memory was last given back */
     bool hangs;             /* requests that were cancelled have not ended */
 
     pthread_t loader;
@@ -175,6 +177,20 @@ static void look_at_loader(struct server *s, int64_t now_us)
     }
 }
 
+/* Requests of a crowd leave the heap full of holes: 25 MB of which 1 are in use. In the first pause
+ * after it they go back to the system. */
+static void give_memory_back(struct server *s, size_t n_calls)
+{
+    struct oct_http_stats http;
+    oct_http_get_stats(s->http, &http);
+    if (n_calls == 0 && http.n_requests - s->n_trimmed >= TRIM_REQUESTS) {
+        s->n_trimmed = http.n_requests;
+#ifdef __GLIBC__
+        (void)malloc_trim(0);
+#endif
+    }
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct server *s = arg;
@@ -192,6 +208,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         if (!s->engine) {
             look_at_loader(s, now_us);
         }
+        give_memory_back(s, n_calls);
         set_tick(s, TICK_US);
         return;
     case DRAINS:

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/terminal.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -9,8 +11,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-#include <utf8proc.h>
 
 void oct_output_init(struct oct_output *o, int fd)
 {
@@ -160,18 +160,10 @@ oct_status oct_input_slurp(int fd, struct oct_buf *out)
     }
 }
 
-size_t oct_input_utf8_len(const char *s, size_t n)
-{
-    utf8proc_int32_t c;
-    const utf8proc_ssize_t len =
-        utf8proc_iterate((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &c);
-    return len > 0 ? (size_t)len : 0;
-}
-
 oct_status oct_input_make_utf8(const char *s, size_t len, struct oct_buf *out)
 {
     for (size_t at = 0; at < len;) {
-        const size_t n = oct_input_utf8_len(s + at, len - at);
+        const size_t n = oct_utf8_len(s + at, len - at);
         OCT_TRY(n ? oct_buf_append(out, s + at, n) : oct_buf_append(out, "\xef\xbf\xbd", 3));
         at += n ? n : 1;
     }
@@ -181,7 +173,7 @@ oct_status oct_input_make_utf8(const char *s, size_t len, struct oct_buf *out)
 oct_status oct_input_check_utf8(const char *what, const char *text, size_t len)
 {
     for (size_t at = 0; at < len;) {
-        const size_t n = oct_input_utf8_len(text + at, len - at);
+        const size_t n = oct_utf8_len(text + at, len - at);
         if (n == 0) {
             return OCT_FAIL(OCT_E_ARG, "%s is not UTF-8 at byte %zu (0x%02x); convert it first",
                             what, at, (unsigned)(unsigned char)text[at]);

@@ -48,8 +48,6 @@ enum { OCT_INPUT_MAX_BYTES = 64 << 20 };
 /* Reads fd to its end, appending to out. OCT_E_LIMIT over OCT_INPUT_MAX_BYTES. */
 OCT_CHECKED oct_status oct_input_slurp(int fd, struct oct_buf *out);
 
-/* Bytes of the UTF-8 sequence at s, n bytes left; 0 if there is none. */
-size_t oct_input_utf8_len(const char *s, size_t n);
 /* Appends s[len] with each byte that is no UTF-8 as U+FFFD. */
 OCT_CHECKED oct_status oct_input_make_utf8(const char *s, size_t len, struct oct_buf *out);
 

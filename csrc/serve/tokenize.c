@@ -6,6 +6,8 @@
 #include "serve/model_files.h"
 #include "serve/terminal.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -87,7 +89,7 @@ static oct_status append_quoted(struct oct_buf *b, const char *s, size_t len)
     OCT_TRY(oct_buf_append(b, "\"", 1));
     for (size_t i = 0; i < len;) {
         const unsigned char c = (unsigned char)s[i];
-        const size_t n = oct_input_utf8_len(s + i, len - i);
+        const size_t n = oct_utf8_len(s + i, len - i);
         if (c == '"' || c == '\\') {
             OCT_TRY(oct_buf_printf(b, "\\%c", c));
         } else if (c == '\n') {

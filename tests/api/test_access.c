@@ -195,6 +195,10 @@ Test(access, paths_and_methods_that_are_not_there_are_named)
     answer_expect_error(&a, 405, "/v1/chat/completions answers POST");
     cr_assert_str_eq(answer_header(&a, "allow", value), "POST");
     answer_free(&a);
+    a = service_ask(&s, "GET", "/api/delete", "", NULL);
+    cr_assert_eq(a.status, 405, "%d %s", a.status, a.body.data);
+    cr_assert_str_eq(answer_header(&a, "allow", value), "DELETE");
+    answer_free(&a);
     a = service_ask(&s, "POST", "/v1/completions", "", NULL);
     cr_assert_eq(a.status, 400, "%d %s", a.status, a.body.data);
     answer_free(&a);
