@@ -20,11 +20,7 @@
 
 uint32_t srv_draw(struct srv *s, uint32_t limit)
 {
-    if (s->n_words == 0) {
-        oct_rng_philox(s->seed, s->draws++, 1, s->word);
-        s->n_words = 4;
-    }
-    return (uint32_t)(((uint64_t)s->word[--s->n_words] * limit) >> 32);
+    return seed_draw(&s->chance, limit);
 }
 
 bool srv_chance(struct srv *s, uint32_t percent)
@@ -32,22 +28,9 @@ bool srv_chance(struct srv *s, uint32_t percent)
     return srv_draw(s, 100) < percent;
 }
 
-/* The program's clock is ours: this definition stands before the library's. */
-static int64_t clock_us;
-
-int64_t oct_clock_us(void)
-{
-    return clock_us;
-}
-
-int64_t oct_clock_wall_s(void)
-{
-    return clock_us / 1000000;
-}
-
 int64_t srv_now_us(void)
 {
-    return clock_us;
+    return seed_clock_us;
 }
 
 void srv_wrong(const struct srv *s, const char *fmt, ...)
@@ -55,12 +38,11 @@ void srv_wrong(const struct srv *s, const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     (void)fflush(stdout);
-    (void)fprintf(stderr, "seed %llu, %lld us: ", (unsigned long long)s->seed, (long long)clock_us);
+    (void)fprintf(stderr, "seed %llu, %lld us: ", (unsigned long long)s->chance.seed,
+                  (long long)seed_clock_us);
     (void)vfprintf(stderr, fmt, ap);
-    (void)fprintf(stderr, "\nrepeat: test_sim_server --seed %llu --verbose\n",
-                  (unsigned long long)s->seed);
     va_end(ap);
-    _exit(1);
+    seed_wrong("test_sim_server", s->chance.seed);
 }
 
 /* ---- a world ---- */
@@ -147,7 +129,7 @@ static void close_world(struct srv *s)
 static void step(struct srv *s)
 {
     const oct_status st = oct_engine_step(s->fake.e, NULL);
-    clock_us += 500 + srv_draw(s, 3000);
+    seed_clock_us += 500 + srv_draw(s, 3000);
     s->n_steps++;
     if (st != OCT_OK && !s->options.fail_launch && !s->options.fail_wait) {
         srv_wrong(s, "a step failed: %s", oct_last_error());
@@ -175,10 +157,9 @@ static void check(const struct srv *s)
 static void drain(struct srv *s)
 {
     if (s->verbose) {
-        printf("%8lld drain\n", (long long)clock_us);
+        printf("%8lld drain\n", (long long)seed_clock_us);
     }
     s->is_draining = true;
-    s->drained_us = clock_us;
     oct_api_drain(s->api);
     oct_http_close_listeners(s->http);
 }
@@ -186,9 +167,8 @@ static void drain(struct srv *s)
 static void end_calls(struct srv *s)
 {
     if (s->verbose) {
-        printf("%8lld the calls that run are ended\n", (long long)clock_us);
+        printf("%8lld the calls that run are ended\n", (long long)seed_clock_us);
     }
-    s->calls_ended = true;
     oct_api_end_calls(s->api, OCT_E_CANCELLED, "the server stops");
 }
 
@@ -206,9 +186,9 @@ static void one_event(struct srv *s)
     } else if (kind < 985) {
         step(s);
     } else if (kind < 994) {
-        clock_us += srv_draw(s, 200000);
+        seed_clock_us += srv_draw(s, 200000);
     } else if (kind < 997) {
-        clock_us += srv_draw(s, 45000000); /* beyond most deadlines */
+        seed_clock_us += srv_draw(s, 45000000); /* beyond most deadlines */
     } else if (kind < 998 && srv_chance(s, 20)) {
         s->is_draining ? end_calls(s) : drain(s);
     }
@@ -247,7 +227,7 @@ static void finish(struct srv *s)
         }
         step(s);
         turn(s);
-        clock_us += i == 3 ? 31000000 : 0;
+        seed_clock_us += i == 3 ? 31000000 : 0;
     }
 }
 
@@ -278,21 +258,19 @@ static void check_rest(struct srv *s)
 
 /* ---- seeds ---- */
 
-static const struct srv *current;
-
-struct totals {
+static struct totals {
     uint64_t full, errors, left, cut, turns, steps;
-};
+} all;
 
-static void run(uint64_t seed, bool verbose, struct totals *t)
+static void run(uint64_t seed, bool verbose)
 {
     static struct srv world;
     struct srv *s = &world;
     memset(s, 0, sizeof *s);
-    current = s;
-    s->seed = seed;
+    s->chance.seed = seed;
+    s->chance.stream = 1;
     s->verbose = verbose;
-    clock_us = 1000000;
+    seed_clock_us = 1000000;
     open_world(s);
     if (verbose) {
         printf("seed %llu: %d pages, %d seqs, %d rows, %d tokens, %d clients%s%s\n",
@@ -310,74 +288,34 @@ static void run(uint64_t seed, bool verbose, struct totals *t)
         check_rest(s);
     }
     close_world(s);
-    t->full += s->n_full;
-    t->errors += s->n_errors;
-    t->left += s->n_left;
-    t->cut += s->n_cut;
-    t->turns += s->n_turns;
-    t->steps += s->n_steps;
+    all.full += s->n_full;
+    all.errors += s->n_errors;
+    all.left += s->n_left;
+    all.cut += s->n_cut;
+    all.turns += s->n_turns;
+    all.steps += s->n_steps;
 }
 
-/* An assertion, or worse: say which seed it was. */
-static void on_signal(int sig)
+static void report(uint64_t n)
 {
-    char text[128];
-    const unsigned long long seed = current ? (unsigned long long)current->seed : 0;
-    const int n =
-        snprintf(text, sizeof text, "signal %d in seed %llu\nrepeat: test_sim_server --seed %llu\n",
-                 sig, seed, seed);
-    const ssize_t ignored = write(2, text, (size_t)n);
-    (void)ignored;
-    _exit(1);
-}
-
-static uint64_t number(const char *text)
-{
-    char *end;
-    const unsigned long long n = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end) {
-        (void)fprintf(stderr, "%s is no number\n", text);
-        exit(2);
-    }
-    return n;
-}
-
-int main(int argc, char **argv)
-{
-    uint64_t first = 1, n = SIM_SEEDS;
-    bool verbose = false;
-    struct totals t = {0};
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--verbose")) {
-            verbose = true;
-        } else if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
-            first = number(argv[++i]);
-            n = 1;
-        } else if (!strcmp(argv[i], "--seeds") && i + 1 < argc) {
-            n = number(argv[++i]);
-        } else if (!strcmp(argv[i], "--first") && i + 1 < argc) {
-            first = number(argv[++i]);
-        } else {
-            (void)fprintf(stderr,
-                          "test_sim_server [--first N] [--seeds N] | --seed N [--verbose]\n"
-                          "Runs the server through so many simulated lives; ends with 1 at the "
-                          "first that goes wrong.\n");
-            return 2;
-        }
-    }
-    (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    json_object_seed(1);
-    static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        (void)signal(signals[i], on_signal);
-    }
-    for (uint64_t seed = first; seed < first + n; seed++) {
-        run(seed, verbose, &t);
-    }
+    const struct totals t = all;
     printf("%llu seeds, nothing wrong: %llu whole answers, %llu errors told, %llu clients left, "
            "%llu cut because they did not read; %llu turns, %llu steps\n",
            (unsigned long long)n, (unsigned long long)t.full, (unsigned long long)t.errors,
            (unsigned long long)t.left, (unsigned long long)t.cut, (unsigned long long)t.turns,
            (unsigned long long)t.steps);
-    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct seed_program p = {
+        .name = "test_sim_server",
+        .about = "Runs the server through so many simulated lives; ends with 1 at the first that "
+                 "goes wrong.",
+        .n_seeds = SIM_SEEDS,
+        .run = run,
+        .report = report,
+    };
+    json_object_seed(1);
+    return seed_main(&p, argc, argv);
 }

@@ -10,6 +10,7 @@
 #ifndef OCT_TEST_SERVER_SIM_H
 #define OCT_TEST_SERVER_SIM_H
 
+#include "sim/seeds.h"
 #include "support/fake_runner.h"
 
 #include "api/api.h"
@@ -51,9 +52,7 @@ struct srv_client {
 };
 
 struct srv {
-    uint64_t seed, draws;
-    uint32_t word[4];
-    int n_words;
+    struct seed_chance chance;
     bool verbose;
     struct fake_options options;
     struct fake fake;
@@ -61,8 +60,7 @@ struct srv {
     struct oct_http *http;
     struct srv_client client[SRV_MAX_CLIENTS];
     int n_clients, n_planned;
-    bool is_draining, calls_ended, few_connections, small_queue;
-    int64_t drained_us;
+    bool is_draining, few_connections, small_queue;
     uint64_t n_full, n_full_late, n_errors, n_left, n_cut, n_turns, n_steps;
 };
 

@@ -19,11 +19,7 @@
 
 uint32_t sim_draw(struct sim *s, uint32_t limit)
 {
-    if (s->n_words == 0) {
-        oct_rng_philox(s->seed, s->draws++, 0, s->word);
-        s->n_words = 4;
-    }
-    return (uint32_t)(((uint64_t)s->word[--s->n_words] * limit) >> 32);
+    return seed_draw(&s->chance, limit);
 }
 
 bool sim_chance(struct sim *s, uint32_t percent)
@@ -31,31 +27,16 @@ bool sim_chance(struct sim *s, uint32_t percent)
     return sim_draw(s, 100) < percent;
 }
 
-/* The engine's clock is ours: this definition stands before the library's. */
-static int64_t clock_us;
-
-int64_t oct_clock_us(void)
-{
-    return clock_us;
-}
-
-int64_t oct_clock_wall_s(void)
-{
-    return clock_us / 1000000;
-}
-
 void sim_wrong(const struct sim *s, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
     (void)fflush(stdout);
-    (void)fprintf(stderr, "seed %llu, %lld us, %llu steps: ", (unsigned long long)s->seed,
+    (void)fprintf(stderr, "seed %llu, %lld us, %llu steps: ", (unsigned long long)s->chance.seed,
                   (long long)s->now_us, (unsigned long long)s->n_steps);
     (void)vfprintf(stderr, fmt, ap);
-    (void)fprintf(stderr, "\nrepeat: test_sim --seed %llu --verbose\n",
-                  (unsigned long long)s->seed);
     va_end(ap);
-    _exit(1);
+    seed_wrong("test_sim", s->chance.seed);
 }
 
 /* ---- a world ---- */
@@ -112,7 +93,7 @@ static void plan_world(struct sim *s)
 static void advance_clock(struct sim *s, uint32_t us)
 {
     s->now_us += us;
-    clock_us = s->now_us;
+    seed_clock_us = s->now_us;
 }
 
 static void step(struct sim *s)
@@ -187,21 +168,6 @@ static void finish(struct sim *s)
     }
 }
 
-static const struct sim *current;
-
-/* An assertion of the engine, or worse: say which seed it was. */
-static void on_signal(int sig)
-{
-    char text[96];
-    const int n =
-        snprintf(text, sizeof text, "signal %d in seed %llu\nrepeat: test_sim --seed %llu\n", sig,
-                 current ? (unsigned long long)current->seed : 0,
-                 current ? (unsigned long long)current->seed : 0);
-    const ssize_t ignored = write(2, text, (size_t)n);
-    (void)ignored;
-    _exit(1);
-}
-
 static void add_up(const struct sim *s, struct sim_totals *t)
 {
     struct oct_sched_stats st;
@@ -219,16 +185,17 @@ static void add_up(const struct sim *s, struct sim_totals *t)
     t->hit_tokens += st.n_prefix_hit_tokens;
 }
 
-void sim_run(uint64_t seed, bool verbose, struct sim_totals *totals)
+static struct sim_totals all;
+
+static void run(uint64_t seed, bool verbose)
 {
     static struct sim world;
     struct sim *s = &world;
     memset(s, 0, sizeof *s);
-    current = s;
-    s->seed = seed;
+    s->chance.seed = seed;
     s->verbose = verbose;
     s->now_us = 1000000;
-    clock_us = s->now_us;
+    seed_clock_us = s->now_us;
     plan_world(s);
     if (verbose) {
         printf("seed %llu: %d pages, %d groups (windows %d %d %d), %d seqs, %d rows, %d tokens, %d "
@@ -244,7 +211,7 @@ void sim_run(uint64_t seed, bool verbose, struct sim_totals *totals)
         one_event(s);
     }
     if (leave) {
-        add_up(s, totals);
+        add_up(s, &all);
         s->closing = true;
         oct_engine_close(s->fake.e);
         if (s->n_live != 0) {
@@ -260,53 +227,14 @@ void sim_run(uint64_t seed, bool verbose, struct sim_totals *totals)
     }
     sim_check(s);
     sim_check_idle(s);
-    add_up(s, totals);
+    add_up(s, &all);
     s->closing = true;
     fake_close(&s->fake);
 }
 
-static uint64_t number(const char *text)
+static void report(uint64_t n)
 {
-    char *end;
-    const unsigned long long n = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end) {
-        (void)fprintf(stderr, "%s is no number\n", text);
-        exit(2);
-    }
-    return n;
-}
-
-int main(int argc, char **argv)
-{
-    uint64_t first = 1, n = SIM_SEEDS;
-    bool verbose = false;
-    struct sim_totals t = {0};
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--verbose")) {
-            verbose = true;
-        } else if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
-            first = number(argv[++i]);
-            n = 1;
-        } else if (!strcmp(argv[i], "--seeds") && i + 1 < argc) {
-            n = number(argv[++i]);
-        } else if (!strcmp(argv[i], "--first") && i + 1 < argc) {
-            first = number(argv[++i]);
-        } else {
-            (void)fprintf(stderr,
-                          "test_sim [--first N] [--seeds N] | --seed N [--verbose]\n"
-                          "Runs the engine through so many simulated lives; ends with 1 at the "
-                          "first that goes wrong.\n");
-            return 2;
-        }
-    }
-    (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        (void)signal(signals[i], on_signal);
-    }
-    for (uint64_t seed = first; seed < first + n; seed++) {
-        sim_run(seed, verbose, &t);
-    }
+    const struct sim_totals t = all;
     printf(
         "%llu seeds, nothing wrong: %llu requests (%llu refused), %llu steps, %llu events; ended: "
         "%llu stop, %llu length, %llu cancelled, %llu deadline, %llu failed; %llu preemptions, "
@@ -316,5 +244,17 @@ int main(int argc, char **argv)
         (unsigned long long)t.length, (unsigned long long)t.cancelled,
         (unsigned long long)t.expired, (unsigned long long)t.failed,
         (unsigned long long)t.preemptions, (unsigned long long)t.hit_tokens);
-    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct seed_program p = {
+        .name = "test_sim",
+        .about = "Runs the engine through so many simulated lives; ends with 1 at the first that "
+                 "goes wrong.",
+        .n_seeds = SIM_SEEDS,
+        .run = run,
+        .report = report,
+    };
+    return seed_main(&p, argc, argv);
 }

@@ -11,6 +11,7 @@
 #ifndef OCT_TEST_SIM_H
 #define OCT_TEST_SIM_H
 
+#include "sim/seeds.h"
 #include "support/fake_runner.h"
 
 enum {
@@ -40,9 +41,7 @@ struct sim_client {
 };
 
 struct sim {
-    uint64_t seed, draws;
-    uint32_t word[4];
-    int n_words;
+    struct seed_chance chance;
     bool verbose;
     struct fake_options options;
     struct fake fake;
@@ -92,7 +91,5 @@ struct sim_totals {
     uint64_t requests, refused, events, steps, stopped, length, cancelled, expired, failed;
     uint64_t preemptions, hit_tokens;
 };
-/* One whole life of an engine. */
-void sim_run(uint64_t seed, bool verbose, struct sim_totals *totals);
 
 #endif
