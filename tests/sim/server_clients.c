@@ -155,8 +155,8 @@ static bool may_say(const struct srv *s, const struct srv_client *c, const struc
     case 500:
         return r->is_nan || s->options.fail_launch || s->options.fail_wait;
     case 408:
-        /* 10 s for a head, 30 s between bytes of a body: none began before the last answer */
-        return srv_now_us() - c->idle_us >= 10 * 1000000;
+        /* 10 s for a head, 30 s between bytes of a body */
+        return srv_now_us() - c->connect_us >= 10000000;
     default:
         return is_hostile && status >= 400 && status < 500;
     }
@@ -431,7 +431,7 @@ void srv_connect(struct srv *s)
         srv_wrong(s, "no pair of connections");
     }
     c->bev = pair[1];
-    c->idle_us = srv_now_us();
+    c->connect_us = c->idle_us = srv_now_us();
     await_answer(c);
     bufferevent_setcb(c->bev, on_read, NULL, on_event, c);
     (void)bufferevent_enable(c->bev, EV_WRITE);

@@ -45,6 +45,7 @@ struct srv_client {
     int n_requests, at;   /* at: the one whose answer comes next */
     struct oct_buf bytes; /* all requests */
     size_t sent;
+    int64_t connect_us;
     int64_t idle_us; /* when it connected, or got its last answer */
     http_parser parser;
     bool has_begun, is_complete; /* the answer that comes */
