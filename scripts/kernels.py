@@ -527,7 +527,7 @@ PUBLISHED = {
 def gates_block(rows, compiler):
     out = [f"Made by `scripts/check_kernels.sh --accept` (nvcc {compiler}); the table is `cuda/gates.tsv`.", "",
            "| kernel | arch | threads | shared memory | registers (live) | spills | blocks an SM (warps) | code "
-           "| loop: instructions | MMA | 16-byte loads | stalls | eta |",
+           "| loop: instructions | MMA m16n8k16 | 16-byte loads | stalls | eta |",
            "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
     for r in rows:
         warps = int(r["blocks_per_sm"]) * -(-int(r["threads"]) // 32)
