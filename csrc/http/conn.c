@@ -45,6 +45,7 @@ static bool begin_exchange(struct oct_http_conn *c)
     x->headers.max_bytes = 64 << 10; /* the handler's own headers; far more than it may need */
     oct_http_request_init(&x->in, &c->h->limits, &c->h->bodies_bytes);
     c->x = x;
+    c->was_used = true;
     c->state = OCT_HTTP_CONN_HEAD;
     if (c->wait != OCT_HTTP_WAIT_HEAD) { /* the first of TLS has waited since its accept */
         oct_http_wait_for(c, OCT_HTTP_WAIT_HEAD);

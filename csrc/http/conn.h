@@ -52,6 +52,7 @@ struct oct_http_conn {
     enum oct_http_end fate;    /* doomed: how its exchange ends */
     bool is_doomed, is_queued; /* queued: in h->unsettled */
     bool must_close;           /* after what is being answered */
+    bool was_used;             /* a request has begun on it */
     bool has_left;             /* has sent its end of file */
     bool is_refused;           /* told 503 for want of room; not in n_connections */
     TAILQ_ENTRY(oct_http_conn) all, waiting, unsettled;
@@ -127,6 +128,7 @@ bool oct_http_refusal_text(struct oct_http *h, int status, const char *sentence,
 
 void oct_http_listeners_close(struct oct_http *h);
 void oct_http_listeners_resume(struct oct_http *h);
+void oct_http_listeners_accept_last(struct oct_http *h); /* all that have connected by now */
 
 /* ---- tls.c ---- */
 

@@ -98,8 +98,8 @@ OCT_CHECKED oct_status oct_http_listen(struct oct_http *h, const char *host, uin
 /* A Unix socket. A stale one (nobody accepts there) is replaced, a live one or another file is
  * refused. Mode 0600 unless the umask says otherwise; removed by close_listeners. */
 OCT_CHECKED oct_status oct_http_listen_unix(struct oct_http *h, const char *path);
-/* No new connections; those that wait for a request are closed; the others close after the answer
- * that is under way. */
+/* Takes whoever has connected by now, then no more. Connections that were kept alive and have
+ * nothing to read are closed; the others, new ones too, close after their next answer. */
 void oct_http_close_listeners(struct oct_http *h);
 /* One more connection, whose other end the caller holds (simulations, tests). Taken over, also on
  * failure. */

@@ -164,6 +164,23 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
     }
 }
 
+/* Who has connected by now has been let in by the kernel, and gets an answer from us. */
+static void accept_last(struct oct_http_listener *l)
+{
+    for (int i = 0; i < BACKLOG; i++) {
+        struct sockaddr_storage from;
+        socklen_t len;
+        const int fd = accept_one(l, &from, &len);
+        if (fd >= 0) {
+            char peer[64];
+            name_peer(&from, len, peer, sizeof peer);
+            accepted(l, fd, peer);
+        } else if (errno != ECONNABORTED && errno != EPROTO && errno != EPERM && errno != EINTR) {
+            return;
+        }
+    }
+}
+
 /* ---- listening ---- */
 
 /* Takes fd over, also on failure. path: given away. */
@@ -195,6 +212,13 @@ static oct_status add_listener(struct oct_http *h, int fd, struct oct_http_tls *
     }
     h->listeners = l;
     return OCT_OK;
+}
+
+void oct_http_listeners_accept_last(struct oct_http *h)
+{
+    for (struct oct_http_listener *l = h->listeners; l; l = l->next) {
+        accept_last(l);
+    }
 }
 
 void oct_http_listeners_close(struct oct_http *h)

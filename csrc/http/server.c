@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* ---- deadlines ---- */
@@ -356,15 +357,26 @@ void oct_http_destroy(struct oct_http *h)
     oct_free(h);
 }
 
+/* An idle connection that nothing is known to be on its way on: kept alive, and nothing has come.
+ * One that is new was made for a request, which may be a moment behind it. */
+static bool is_at_rest(const struct oct_http_conn *c)
+{
+    char byte;
+    const int fd = bufferevent_getfd(c->bev);
+    return c->state == OCT_HTTP_CONN_IDLE && c->was_used &&
+           (fd < 0 || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0);
+}
+
 void oct_http_close_listeners(struct oct_http *h)
 {
+    oct_http_listeners_accept_last(h);
     oct_http_listeners_close(h);
     h->is_draining = true;
     struct oct_http_conn *c;
     /* clang-format off */
     TAILQ_FOREACH(c, &h->all, all) {
         c->must_close = true;
-        if (c->state == OCT_HTTP_CONN_IDLE) {
+        if (is_at_rest(c)) {
             oct_http_doom(c, OCT_HTTP_DONE);
         }
     }

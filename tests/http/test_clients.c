@@ -447,29 +447,43 @@ Test(clients, without_a_file_left_clients_are_told_and_it_recovers)
     web_close(&w);
 }
 
-Test(clients, draining_closes_who_waits_and_lets_the_others_finish)
+/* Who has connected has been let in, whether the server knows it yet or not. */
+Test(clients, draining_closes_who_rests_and_answers_the_others)
 {
     struct web w;
+    bool closed;
     web_open(&w, NULL, NULL);
-    const int idle = web_connect(&w), half = web_connect(&w), late = web_connect(&w);
+    struct web still = {.port = w.port}; /* the same server, whose loop does not turn meanwhile */
+    const int rests = web_connect(&w), half = web_connect(&w), late = web_connect(&w);
+    const int again = web_connect(&w), fresh = web_connect(&w);
     web_send(&w, late, get_late);
     web_until(&w, &w.n_requests, 1);
     web_send(&w, half, "GET /hello HTTP/1.1\r\n");
+    web_send(&w, rests, get_hello);
+    cr_assert_eq(web_status(web_read(&w, rests, "world", NULL)), 200);
+    web_send(&w, again, get_hello);
+    cr_assert_eq(web_status(web_read(&w, again, "world", NULL)), 200);
     web_turns(&w, 5);
+    web_send(&still, again, get_hello);
+    const int unknown = web_connect(&still);
+    web_send(&still, unknown, get_hello);
     oct_http_close_listeners(w.h);
-    cr_assert(web_is_closed(&w, idle));
+    cr_assert(web_is_closed(&w, rests));
     web_send(&w, half, H "\r\n");
-    bool closed;
-    const char *answer = web_read(&w, half, NULL, &closed);
-    cr_assert_eq(web_status(answer), 200, "%s", answer);
-    cr_assert(strstr(answer, "Connection: close") && closed);
+    web_send(&w, fresh, get_hello);
+    const int answered[] = {half, again, fresh, unknown};
+    for (int i = 0; i < 4; i++) {
+        const char *answer = web_read(&w, answered[i], NULL, &closed);
+        cr_assert_eq(web_status(answer), 200, "%d: %s", i, answer);
+        cr_assert(strstr(answer, "Connection: close") && closed, "%d: %s", i, answer);
+    }
     cr_assert_not_null(w.last);
     oct_http_respond(w.last, 200, "text/plain", "done", 4);
-    answer = web_read(&w, late, NULL, &closed);
+    const char *answer = web_read(&w, late, NULL, &closed);
     cr_assert(strstr(answer, "Connection: close") && strstr(answer, "done") && closed, "%s",
               answer);
-    const int fd[] = {idle, half, late};
-    for (int i = 0; i < 3; i++) {
+    const int fd[] = {rests, half, late, again, fresh, unknown};
+    for (int i = 0; i < 6; i++) {
         (void)close(fd[i]);
     }
     web_turn_ms(&w, 20);
