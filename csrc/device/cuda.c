@@ -38,6 +38,12 @@ oct_status oct_cuda_die(struct oct_cuda *c, oct_cu_result r, const char *what)
     return oct_cuda_die_of(c, what, oct_cu_error_name(c->cu, r, number, sizeof number));
 }
 
+bool oct_cuda_drain(struct oct_cuda *c)
+{
+    return !c->graphs.capturing && c->cu->ctx_set_current(c->context) == OCT_CU_OK &&
+           c->cu->stream_synchronize(c->stream) == OCT_CU_OK;
+}
+
 /* ---- the table ---- */
 
 static oct_status cuda_sync(struct oct_device *d)
@@ -75,25 +81,25 @@ static oct_status cuda_prepare(struct oct_device *d, const struct k_limits *l)
     return OCT_OK;
 }
 
-/* Lets go of everything there is; what a lost device answers does not matter any more. */
+/* Lets go of everything there is. Where it cannot be known that nothing is under way, the pieces
+ * are left alone: the driver gives them back with the context, when it has stopped what used them.
+ */
 static void cuda_close(struct oct_device *d)
 {
     struct oct_cuda *c = oct_cuda_of(d);
     if (c->context) {
-        (void)c->cu->ctx_set_current(c->context);
-        if (c->stream) {
-            (void)c->cu->stream_synchronize(c->stream);
-        }
-        oct_cuda_graphs_close(c);
+        const bool quiet = c->stream && oct_cuda_drain(c);
         oct_cuda_lt_close(c);
-        oct_cuda_memory_close(c);
-        oct_cuda_kernels_unload(c);
-        if (c->stream) {
+        if (quiet) {
+            oct_cuda_graphs_close(c);
+            oct_cuda_memory_close(c);
+            oct_cuda_kernels_unload(c);
             (void)c->cu->stream_destroy(c->stream);
         }
         (void)c->cu->ctx_set_current(NULL);
         (void)c->cu->primary_ctx_release(c->cu_device);
     }
+    oct_free(c->arena.blocks);
     oct_pool_destroy(d->pool);
     oct_free(c);
 }

@@ -43,9 +43,10 @@ struct oct_cuda_graphs {
     uint64_t clock;
     uint64_t key; /* that is being recorded */
     bool recording;
-    bool broken; /* while recording: a launch was refused, the record is worthless */
-    bool later;  /* while recording: something must run once before it can be recorded */
-    bool off;    /* for good */
+    bool capturing; /* the stream is; after recording: for good, and the device is dead */
+    bool broken;    /* while recording: a launch was refused, the record is worthless */
+    bool later;     /* while recording: something must run once before it can be recorded */
+    bool off;       /* for good */
 };
 
 struct oct_cuda {
@@ -90,6 +91,9 @@ OCT_CHECKED oct_status oct_cuda_enter(struct oct_cuda *c);
 OCT_CHECKED oct_status oct_cuda_die(struct oct_cuda *c, oct_cu_result r, const char *what);
 /* The same with another library's word for what went wrong. */
 OCT_CHECKED oct_status oct_cuda_die_of(struct oct_cuda *c, const char *what, const char *error);
+/* Waits until nothing is under way. False: that cannot be known, so what the stream may use must
+ * not be freed. */
+bool oct_cuda_drain(struct oct_cuda *c);
 /* Calls the driver; a failure is final. */
 #define OCT_CU(c, call, ...) \
     do { \

@@ -28,6 +28,7 @@ enum { /* CUresult: those we tell apart */
        OCT_CU_INVALID_IMAGE = 200,
        OCT_CU_NO_BINARY_FOR_GPU = 209,
        OCT_CU_UNSUPPORTED_PTX_VERSION = 222,
+       OCT_CU_ILLEGAL_STATE = 401,
        OCT_CU_SYSTEM_DRIVER_MISMATCH = 803,
 };
 enum { /* CUdevice_attribute */

@@ -3,7 +3,7 @@
  * cuda_graph.c - stretches of ops recorded once and replayed: CUDA graphs, captured from the
  * stream. Dependent launches become edges of the graph. Whatever goes wrong while recording,
  * nothing has run yet, so the caller runs the ops once more and recording stays off; a device that
- * is really broken says so then. */
+ * is really broken says so then, and one whose stream cannot be got out of recording at once. */
 #include "device/cuda_device.h"
 #include "device/nvtx.h"
 
@@ -45,10 +45,33 @@ oct_status oct_cuda_record_begin(struct oct_device *d, uint64_t key, enum oct_re
         *out = OCT_RECORD_NO;
         return OCT_OK;
     }
-    g->recording = true;
+    g->recording = g->capturing = true;
     g->broken = g->later = false;
     g->key = key;
     *out = OCT_RECORD_ON;
+    return OCT_OK;
+}
+
+/* From now on the stream runs what it is given; else the device is dead. *graph: what was captured,
+ * or NULL. Also on a device that died meanwhile, because only the thread that began a capture may
+ * end it. */
+static oct_status end_capture(struct oct_cuda *c, oct_cu_graph *graph)
+{
+    (void)c->cu->ctx_set_current(c->context);
+    oct_cu_result r = c->cu->stream_end_capture(c->stream, graph);
+    c->graphs.capturing = false;
+    if (r == OCT_CU_OK) {
+        return OCT_OK;
+    }
+    /* An invalid capture has ended, and then there is none to be ended. */
+    r = c->cu->stream_end_capture(c->stream, graph);
+    if (r == OCT_CU_OK) {
+        (void)c->cu->graph_destroy(*graph);
+    } else if (r != OCT_CU_ILLEGAL_STATE) {
+        c->graphs.capturing = true;
+        return oct_cuda_die(c, r, "cuStreamEndCapture");
+    }
+    *graph = NULL;
     return OCT_OK;
 }
 
@@ -93,19 +116,17 @@ oct_status oct_cuda_record_end(struct oct_device *d, bool *again)
     struct oct_cuda *c = oct_cuda_of(d);
     OCT_ASSERT(c->graphs.recording);
     c->graphs.recording = false;
-    OCT_TRY(oct_cuda_enter(c));
     oct_cu_graph graph = NULL;
     bool done = false;
-    const oct_cu_result r = c->cu->stream_end_capture(c->stream, &graph);
-    if (r != OCT_CU_OK) { /* once more, in case the stream still captures: then nothing would run */
-        (void)c->cu->stream_end_capture(c->stream, &graph);
-    }
-    const bool wait = r == OCT_CU_OK && c->graphs.later;
-    if (r == OCT_CU_OK && !c->graphs.broken && !wait) {
+    OCT_TRY(end_capture(c, &graph));
+    const oct_status st = oct_cuda_enter(c);
+    const bool wait = graph && c->graphs.later;
+    if (st == OCT_OK && graph && !c->graphs.broken && !wait) {
         done = finish(c, graph);
     } else if (graph) {
         (void)c->cu->graph_destroy(graph);
     }
+    OCT_TRY(st);
     if (done) {
         c->counts.records++;
     } else if (!wait) {

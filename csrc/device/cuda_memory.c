@@ -170,9 +170,9 @@ oct_status oct_cuda_host_alloc(struct oct_device *d, size_t bytes, void **out)
 void oct_cuda_host_free(struct oct_device *d, void *p)
 {
     struct oct_cuda *c = oct_cuda_of(d);
-    (void)c->cu->ctx_set_current(c->context);
-    (void)c->cu->stream_synchronize(c->stream); /* a copy may still be on its way */
-    (void)c->cu->mem_free_host(p);              /* fails only on a device that is lost */
+    if (oct_cuda_drain(c)) { /* a copy may still be on its way; else it goes with the context */
+        (void)c->cu->mem_free_host(p);
+    }
 }
 
 static void close_staging(struct oct_cuda *c)
@@ -320,5 +320,4 @@ void oct_cuda_memory_close(struct oct_cuda *c)
     if (c->arena.base) {
         (void)c->cu->mem_free(c->arena.base);
     }
-    oct_free(c->arena.blocks);
 }

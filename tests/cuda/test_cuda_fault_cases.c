@@ -4,7 +4,8 @@
  * of an engine: opening, recording, serving. OCT_FAULT_CASES lives (a sample without it), each in a
  * process of its own on the virtual GPU: a request ends once, with its right and full answer or
  * with OCT_E_DEVICE after a part of it; none ends well after one that did not; a request that comes
- * after the fault is refused; and all that within 10 s. OCT_FAULT_PLAN=PLAN repeats one. */
+ * after the fault is refused; all that within 10 s; and the virtual GPU finds nothing wrong with
+ * the calls that were made, closing included. OCT_FAULT_PLAN=PLAN repeats one. */
 #include "support/run.h"
 
 #include <criterion/criterion.h>
@@ -100,6 +101,17 @@ static oct_status submit(oct_engine *e, struct request *r)
     return oct_engine_submit(e, &q, &r->id);
 }
 
+/* However it ended: nothing was freed, destroyed or waited for at a wrong moment. */
+static void no_findings(void)
+{
+    void *lib = dlopen("libcuda.so.1", RTLD_NOW);
+    unsigned (*count)(void) = lib ? (unsigned (*)(void))dlsym(lib, "vgpu_findings") : NULL;
+    const char *(*text)(unsigned) =
+        lib ? (const char *(*)(unsigned))dlsym(lib, "vgpu_finding") : NULL;
+    MUST(count && text, "this is not the virtual GPU");
+    MUST(count() == 0, "%u findings, the first: %s", count(), text(0));
+}
+
 /* The launches of every kernel, on standard error. */
 static void print_launches(void)
 {
@@ -125,6 +137,7 @@ _Noreturn static void live(bool manual)
     if (st != OCT_OK) {
         MUST(st == OCT_E_DEVICE || st == OCT_E_MEM || st == OCT_E_UNSUPPORTED, "open: %d", st);
         MUST(strlen(oct_last_error()) > 20, "open: \"%s\"", oct_last_error());
+        no_findings();
         _exit(DID_NOT_OPEN);
     }
     for (; n < N_REQUESTS; n++) {
@@ -156,6 +169,7 @@ _Noreturn static void live(bool manual)
         MUST(submit(e, &r[N_REQUESTS]) == OCT_E_DEVICE, "a dead engine takes a request");
     }
     oct_engine_close(e);
+    no_findings();
     _exit(is_dead ? DIED : FINISHED);
 }
 

@@ -40,6 +40,7 @@ static enum outcome live_with(const char *plan, const char *products)
         cr_assert(st == OCT_E_DEVICE || st == OCT_E_MEM || st == OCT_E_UNSUPPORTED,
                   "%s: open says %s: %s", plan, oct_status_text(st), oct_last_error());
         cr_assert_gt(strlen(oct_last_error()), 20, "%s: \"%s\"", plan, oct_last_error());
+        run_no_findings();
         return DID_NOT_OPEN;
     }
     memset(a, 0, sizeof a);
@@ -82,6 +83,7 @@ static enum outcome live_with(const char *plan, const char *products)
                      plan);
     }
     oct_engine_close(e);
+    run_no_findings();
     return failed > 0 || n < N_REQUESTS ? DIED : FINISHED;
 }
 

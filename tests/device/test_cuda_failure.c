@@ -114,6 +114,8 @@ ParameterizedTestParameters(cuda_failure, what_fails_later_is_final)
         {"launch:5", OCT_E_DEVICE, "CUDA_ERROR_LAUNCH_FAILED"},
         {"launch:1=700", OCT_E_DEVICE, "CUDA_ERROR_ILLEGAL_ADDRESS (--sync-kernels names"},
         {"cuStreamSynchronize:4", OCT_E_DEVICE, "cuStreamSynchronize"},
+        {"cuStreamSynchronize:1+", OCT_E_DEVICE, "cuStreamSynchronize"}, /* work stays queued */
+        {"cuStreamSynchronize:4+", OCT_E_DEVICE, "cuStreamSynchronize"},
         {"cuCtxSetCurrent:20", OCT_E_DEVICE, "cuCtxSetCurrent"},
         /* opening takes some calls for each kernel, a step 7 */
         {"lost:3000", OCT_E_DEVICE, "CUDA_ERROR_UNKNOWN"},
@@ -153,6 +155,7 @@ ParameterizedTest(struct plan *p, cuda_failure, what_fails_later_is_final)
     oct_dev_close(d);
     const struct oct_mem_stats after = oct_mem_stats();
     cr_assert_eq(after.n_allocs - before.n_allocs, after.n_frees - before.n_frees);
+    no_findings();
 }
 
 /* Memory that cannot be had is no reason to give the device up. */
@@ -208,4 +211,5 @@ Test(cuda_failure, waiting_for_each_launch_names_the_kernel)
     oct_cuda_wait_each(d, true);
     FAILS(work(d), OCT_E_DEVICE, "kernel embed_b16: CUDA_ERROR_ILLEGAL_ADDRESS");
     oct_dev_close(d);
+    no_findings();
 }

@@ -225,3 +225,31 @@ ParameterizedTest(struct plan *p, cuda_run, recording_that_fails_is_done_without
     close_rig(&r);
     no_findings();
 }
+
+/* The device is dead when recording ends, and is closed as any other: a call fails under way, or
+ * the stream cannot be got out of recording. */
+ParameterizedTestParameters(cuda_run, a_device_that_dies_while_it_records_is_closed)
+{
+    static struct plan plans[] = {{"cuCtxSetCurrent:11"}, {"cuStreamEndCapture:1+"}};
+    return cr_make_param_array(struct plan, plans, sizeof plans / sizeof *plans);
+}
+
+ParameterizedTest(struct plan *p, cuda_run, a_device_that_dies_while_it_records_is_closed)
+{
+    struct rig r = {0};
+    enum oct_record mode;
+    bool again = false;
+    use_gpu("h100", p->fail);
+    open_rig(&r);
+    DONE(oct_dev_record_begin(r.d, 1, &mode));
+    cr_assert_eq(mode, OCT_RECORD_ON);
+    if (strstr(p->fail, "Current")) {
+        FAILS(oct_dev_embed(r.d, &r.args), OCT_E_DEVICE, "cuCtxSetCurrent");
+        FAILS(oct_dev_record_end(r.d, &again), OCT_E_DEVICE, "cuCtxSetCurrent");
+    } else {
+        DONE(oct_dev_embed(r.d, &r.args));
+        FAILS(oct_dev_record_end(r.d, &again), OCT_E_DEVICE, "cuStreamEndCapture");
+    }
+    close_rig(&r);
+    no_findings();
+}
