@@ -4,6 +4,7 @@
  * CPU backend. Logits of every position of an 80-token text, read in chunks and one by one, and
  * greedy tokens; with the bits of one run compared to those of another, whatever the shape of the
  * steps. */
+#include "device/cuda.h"
 #include "support/golden.h"
 #include "support/run.h"
 
@@ -216,6 +217,53 @@ Test(cuda_model, every_family_on_a100, .timeout = 300)
 Test(cuda_model, every_family_on_h100, .timeout = 300)
 {
     check_all("h100", oct_golden_names, NULL);
+}
+
+/* Kernels of a decode step of two requests, launched one by one. */
+static int launches_of_a_step(const struct oct_tiny *t)
+{
+    struct oct_engine_options o = options_of(&(struct how){"cuda", NULL, 16, NULL});
+    o.enforce_eager = true;
+    oct_engine *e = run_open_tiny(t, &o);
+    int n[2];
+    for (int i = 0; i < 2; i++) { /* one step more the second time */
+        static struct run_answer a[2];
+        struct oct_sampling s = OCT_SAMPLING_INIT;
+        int32_t prompt[4];
+        memset(a, 0, sizeof a);
+        s.temperature = 0;
+        s.ignore_eos = true;
+        s.max_tokens = 2 + i;
+        run_random_prompt(3, prompt, 4);
+        const uint64_t before = oct_cuda_counts(e->dev).launches;
+        run_submit(e, prompt, 4, &s, &a[0]);
+        run_submit(e, prompt + 1, 3, &s, &a[1]);
+        run_to_end(e);
+        n[i] = (int)(oct_cuda_counts(e->dev).launches - before);
+    }
+    oct_engine_close(e);
+    return n[1] - n[0];
+}
+
+Test(cuda_model, a_layer_of_a_decode_step_is_at_most_seven_launches, .timeout = 300)
+{
+    static const enum oct_arch_id families[] = {OCT_ARCH_LLAMA, OCT_ARCH_QWEN2, OCT_ARCH_QWEN3,
+                                                OCT_ARCH_MISTRAL};
+    (void)setenv("VGPU_ARCH", "h100", 1);
+    (void)setenv("VGPU_MEM", "256M", 1);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        struct oct_tiny t = oct_tiny_default(families[i]);
+        t.head_dim = 32; /* heads as real ones: on 16 bytes, rotated in eights */
+        t.window = families[i] == OCT_ARCH_MISTRAL ? 16 : 0;
+        t.n_layers = 1;
+        const int one = launches_of_a_step(&t);
+        t.n_layers = 3;
+        const int layers = launches_of_a_step(&t) - one;
+        cr_expect(layers == 14, "family %d: %d launches for two layers", (int)families[i], layers);
+        /* Embedding, last norm, logits, three of the sampler. */
+        cr_expect_eq(one - layers / 2, 6, "family %d: %d launches beside the layers",
+                     (int)families[i], one - layers / 2);
+    }
 }
 
 /* Without the bits of other chunks, which it does not promise. */
