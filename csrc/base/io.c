@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,6 +256,28 @@ oct_status oct_file_replace(const char *path, const void *data, size_t len)
     if (failed) {
         (void)unlink(tmp);
         return OCT_FAIL(OCT_E_IO, "%s: cannot be written: %s; nothing was changed", path,
+                        strerror(err));
+    }
+    return oct_dir_sync(path);
+}
+
+oct_status oct_dir_sync(const char *path)
+{
+    char real[PATH_MAX];
+    if (!realpath(path, real)) {
+        return OCT_FAIL(OCT_E_IO, "%s: %s", path, strerror(errno));
+    }
+    char *slash = strrchr(real, '/');
+    slash[slash == real] = '\0'; /* "/" stays */
+    const int fd = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return OCT_OK; /* one that may be entered and not listed */
+    }
+    const int failed = fsync(fd);
+    const int err = errno;
+    (void)close(fd);
+    if (failed && err != EINVAL && err != EROFS) { /* EINVAL: no such thing in this file system */
+        return OCT_FAIL(OCT_E_IO, "%s: its name cannot be synced to the disk: %s", path,
                         strerror(err));
     }
     return OCT_OK;

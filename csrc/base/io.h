@@ -43,8 +43,13 @@ void oct_file_close(struct oct_file *f); /* {0}-initialised or closed files are 
 /* OCT_OK and *is_dir set, or OCT_E_NOTFOUND / OCT_E_IO. Follows links. */
 OCT_CHECKED oct_status oct_path_kind(const char *path, bool *is_dir);
 
-/* Writes a new file beside `path` and renames it over it, so that readers see the old or the new
- * contents whole; nothing is left behind on failure. */
+/* Writes a new file beside `path` and renames it over it, so that readers, and whoever comes after
+ * power was lost, see the old or the new contents whole; nothing is left behind on failure. */
 OCT_CHECKED oct_status oct_file_replace(const char *path, const void *data, size_t len);
+
+/* The name of a file that was made or renamed is on the disk, not only in its cache: the file's own
+ * fsync does not promise that. Where the directory or its file system cannot be synced, nothing is
+ * done. */
+OCT_CHECKED oct_status oct_dir_sync(const char *path);
 
 #endif

@@ -210,7 +210,7 @@ static oct_status write_result(struct batch *b, struct job *j)
     json_t *body = NULL;
     char id[64], request_id[64];
     OCT_TRY(response_of(b, j, &body));
-    (void)snprintf(id, sizeof id, "batch_req_%llu", (unsigned long long)j->line);
+    (void)snprintf(id, sizeof id, OCT_BATCH_RESULT_ID "%llu", (unsigned long long)j->line);
     (void)snprintf(request_id, sizeof request_id, "req_%llu", (unsigned long long)j->line);
     json_t *error = code == 200 ? json_null()
                                 : json_pack("{s:i, s:s}", "code", code, "message", j->answer.error);
@@ -350,6 +350,7 @@ static oct_status run(struct batch *b)
             return oct_batch_results_sync(&b->out);
         }
         wait_for_result(b);
+        OCT_TRY(oct_batch_results_sync_if_due(&b->out)); /* also while none comes */
         show(b);
     }
     OCT_TRY(write_done(b));
@@ -387,6 +388,10 @@ static oct_status open_files(const struct oct_params *p, struct batch *b)
     }
     OCT_TRY(oct_batch_results_open(out, oct_param_bool(p, OCT_P_OVERWRITE), b->ids, &b->n_before,
                                    &b->n_failed, &b->out));
+    if (b->out.cut_bytes > 0) {
+        oct_note("octavo: %llu bytes at the end of %s were not whole results and are cut off",
+                 (unsigned long long)b->out.cut_bytes, out);
+    }
     if (b->n_before > 0) {
         oct_note("octavo: %zu of %zu requests have results in %s already", b->n_before, b->n_total,
                  out);

@@ -4,6 +4,7 @@
 #include "serve/terminal.h"
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/json.h"
 
 #include <errno.h>
@@ -273,7 +274,29 @@ static oct_status take_result(struct oct_lines *in, const char *line, size_t len
     return st;
 }
 
-/* Reads what is there; *size: up to the end of the last complete line. */
+/* Whether a line without an end, or with zeroes in it, is what was left of a result when the
+ * process or the power went. Anything else is somebody's file, given by mistake: that is not cut.
+ */
+static bool is_remains(const struct oct_lines *l, const char *line, size_t len)
+{
+    enum { SECTOR_BYTES = 512 };
+    static const char begin[] = "{\"id\":\"" OCT_BATCH_RESULT_ID;
+    const size_t n_text = strnlen(line, len);
+    const size_t n = n_text < sizeof begin - 1 ? n_text : sizeof begin - 1;
+    if (memcmp(line, begin, n) != 0) {
+        return false;
+    }
+    if (n_text > 0 || l->number > 1) {
+        return true;
+    }
+    size_t n_zeroes = 0; /* from the very beginning: what never came is missing in whole sectors */
+    while (n_zeroes < len && line[n_zeroes] == '\0') {
+        n_zeroes++;
+    }
+    return n_zeroes % SECTOR_BYTES == 0 || n_zeroes == len;
+}
+
+/* Reads what is there; *size: up to the end of the last whole line before any damage. */
 static oct_status read_back(const char *path, json_t *ids, size_t *n_done, size_t *n_failed,
                             uint64_t *size)
 {
@@ -285,8 +308,8 @@ static oct_status read_back(const char *path, json_t *ids, size_t *n_done, size_
         const char *line;
         size_t len;
         OCT_TRY_GOTO(oct_lines_next(&l, &line, &len), st, done);
-        if (!line || !l.complete) {
-            break; /* what a killed run left half-written is cut off */
+        if (!line || ((!l.complete || memchr(line, '\0', len)) && is_remains(&l, line, len))) {
+            break;
         }
         OCT_TRY_GOTO(take_result(&l, line, len, ids, n_done, n_failed), st, done);
         *size = l.next_offset;
@@ -311,13 +334,19 @@ oct_status oct_batch_results_open(const char *path, bool overwrite, json_t *ids,
         st = OCT_FAIL(OCT_E_BUSY, "%s is being written by another process", path);
         goto fail;
     }
+    struct stat before;
     if (!overwrite) {
         OCT_TRY_GOTO(read_back(path, ids, n_done, n_failed, &r.size_bytes), st, fail);
     }
-    if (ftruncate(r.fd, (off_t)r.size_bytes) != 0) {
+    if (fstat(r.fd, &before) != 0 || ftruncate(r.fd, (off_t)r.size_bytes) != 0) {
         st = OCT_FAIL(OCT_E_IO, "%s: %s", path, strerror(errno));
         goto fail;
     }
+    r.cut_bytes = overwrite ? 0 : (uint64_t)before.st_size - r.size_bytes;
+    r.synced_bytes = r.size_bytes; /* what others left is never taken back */
+    /* Before anything is written behind it: new lines must not stand beside remains of old ones. */
+    OCT_TRY_GOTO(oct_batch_results_sync(&r), st, fail);
+    OCT_TRY_GOTO(oct_dir_sync(path), st, fail);
     *out = r;
     return OCT_OK;
 fail:
@@ -329,9 +358,26 @@ oct_status oct_batch_results_sync(struct oct_batch_results *r)
 {
     r->synced_us = oct_clock_us();
     if (fdatasync(r->fd) != 0 && errno != EINVAL && errno != EROFS) { /* EINVAL: cannot be synced */
-        return OCT_FAIL(OCT_E_IO, "%s: %s", r->path, strerror(errno));
+        const int e = errno;
+        /* The kernel forgets what it could not write, and would tell the next sync that all is
+         * well. */
+        if (r->synced_bytes < r->size_bytes && ftruncate(r->fd, (off_t)r->synced_bytes) == 0) {
+            r->size_bytes = r->synced_bytes;
+        }
+        return OCT_FAIL(
+            OCT_E_IO,
+            "%s: cannot be synced to the disk: %s; %llu bytes of results are there, run "
+            "the same command again to go on",
+            r->path, strerror(e), (unsigned long long)r->synced_bytes);
     }
+    r->synced_bytes = r->size_bytes;
     return OCT_OK;
+}
+
+oct_status oct_batch_results_sync_if_due(struct oct_batch_results *r)
+{
+    const bool is_due = r->synced_bytes < r->size_bytes && oct_clock_us() - r->synced_us > SYNC_US;
+    return is_due ? oct_batch_results_sync(r) : OCT_OK;
 }
 
 oct_status oct_batch_results_add(struct oct_batch_results *r, const json_t *line)
@@ -358,9 +404,7 @@ oct_status oct_batch_results_add(struct oct_batch_results *r, const json_t *line
         at += (size_t)n;
     }
     r->size_bytes += b.len;
-    if (oct_clock_us() - r->synced_us > SYNC_US) {
-        st = oct_batch_results_sync(r);
-    }
+    st = oct_batch_results_sync_if_due(r);
 done:
     oct_buf_free(&b);
     return st;
@@ -369,6 +413,9 @@ done:
 void oct_batch_results_close(struct oct_batch_results *r)
 {
     if (r->path) {
+        if (r->synced_bytes < r->size_bytes && oct_batch_results_sync(r) != OCT_OK) {
+            oct_note("octavo: %s", oct_last_error());
+        }
         (void)close(r->fd);
     }
     *r = (struct oct_batch_results){0};
