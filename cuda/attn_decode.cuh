@@ -34,131 +34,8 @@
 #ifndef K_ATTN_DECODE_CUH
 #define K_ATTN_DECODE_CUH
 
-#include "attn.cuh"
+#include "attn_decode_result.cuh"
 #include "rope.cuh"
-
-template <int kD, int kSlots, int kBlocks> struct k_decode_shape {
-    static constexpr int D = kD, SLOTS = kSlots, BLOCKS = kBlocks, WARPS = 4, THREADS = 128;
-    static constexpr int CHUNKS = D / 8;           // of a row of K
-    static constexpr int PAIRS = (D / 16 + 3) / 4; // 16 columns of V: at most so many a warp
-    static constexpr int V_CHUNKS = 2 * PAIRS;     // of a row of a warp's part of V
-    static constexpr int K_ROW = D * 2 + 16, V_ROW = V_CHUNKS * 16 + 16; // odd numbers of chunks
-    static constexpr int K_BYTES = 16 * K_ROW, V_BYTES = K_ATTN_TILE * V_ROW;
-    static constexpr int SLOT = K_BYTES > V_BYTES ? K_BYTES : V_BYTES;
-    static constexpr int P_ROW = K_ATTN_SPLIT_TOKENS * 2 + 16;
-    static constexpr int Q_ROW = D * 2 + 16;
-    static constexpr int P_AT = WARPS * SLOTS * SLOT;
-    static constexpr int MAX_AT = P_AT + 16 * P_ROW; // [16 lines][MAX_ROW] fp32: [8 tiles][4 warps]
-    static constexpr int MAX_ROW = K_ATTN_SPLIT_TILES * WARPS + 4; // no two lines in one bank
-    static constexpr int FLAG_AT = MAX_AT + 16 * MAX_ROW * 4;
-    static constexpr int PAGES_AT = FLAG_AT + 16; // [4 warps][8 tiles]
-    // At D = 256 registers do not suffice: Q and the running result of earlier splits live here. At
-    // others Q passes through P's place before P is made.
-    static constexpr bool SPILLS = D == 256;
-    static constexpr int END = PAGES_AT + WARPS * K_ATTN_SPLIT_TILES * 4;
-    static constexpr int Q_AT = SPILLS ? END : P_AT;
-    static constexpr int RUN_AT = END + 16 * Q_ROW; // [2 * PAIRS][128 threads] float4
-    static constexpr int FRESH_AT = RUN_AT + 2 * PAIRS * THREADS * 16; // [2][128 threads] 16 bytes
-    static constexpr int SMEM = SPILLS ? FRESH_AT + 2 * THREADS * 16 : END;
-};
-using k_decode_d64 = k_decode_shape<64, 4, 2>;
-using k_decode_d96 = k_decode_shape<96, 3, 2>;
-using k_decode_d128 = k_decode_shape<128, 3, 2>;
-using k_decode_d256 = k_decode_shape<256, 3, 1>;
-static_assert(k_decode_d64::SMEM == K_ATTN_DECODE_SMEM_D64, "attn_plan.h says so");
-static_assert(k_decode_d96::SMEM == K_ATTN_DECODE_SMEM_D96, "attn_plan.h says so");
-static_assert(k_decode_d128::SMEM == K_ATTN_DECODE_SMEM_D128, "attn_plan.h says so");
-static_assert(k_decode_d256::SMEM == K_ATTN_DECODE_SMEM_D256, "attn_plan.h says so");
-
-// Rows and chunks of a copy of 16 * CHUNKS (K) or 64 * V_CHUNKS (V) chunks, its at-th 32: each
-// eight lanes hit eight different banks of 16 bytes, where a row is not a multiple of eight chunks
-// too.
-template <int kChunks> K_DEV void k_decode_place(int at, int lane, int *row, int *ch)
-{
-    if (kChunks % 8 == 0) {
-        *row = (at * 32 + lane) / kChunks;
-        *ch = (at * 32 + lane) % kChunks;
-    } else if (kChunks == 12) { // a row's first eight chunks, or the last four of rows r and r + 4
-        const int phase = at * 4 + lane / 8, in = phase % 12, l = lane % 8;
-        *row = phase / 12 * 8 + (in < 8 ? in : in - 8 + (l & 4));
-        *ch = in < 8 ? l : 8 + (l & 3);
-    } else if (kChunks == 4) { // rows r and r + 4
-        *row = at * 8 + lane / 8 + (lane & 4);
-        *ch = lane % 4;
-    } else { // two chunks: rows r, r + 2, r + 4, r + 6
-        *row = at * 16 + lane / 16 * 8 + lane / 8 % 2 + lane % 8 / 2 * 2;
-        *ch = lane % 2;
-    }
-}
-
-// One unit and the splits of it that this block takes. The same in all its threads.
-struct k_decode_unit {
-    int seq, row, pos;
-    int sub;        // which of the sequence's units: key head times stretches of 16 query heads
-    int split0, n;  // first split with a visible key; how many there are
-    int from, to;   // the block's: 0 <= from < to <= n
-    int first_item; // number of split 0 among all items
-};
-
-// Splits of sequence i; 0 if it is not one of ours.
-K_DEV int k_decode_splits(const k_attn_args &a, int i, k_decode_unit *u)
-{
-    if (i >= a.n_seqs) {
-        return 0;
-    }
-    const k_seq s = k_at<const k_seq>(a.seqs)[i];
-    if (s.n_rows != 1) {
-        return 0;
-    }
-    u->row = s.row;
-    u->pos = k_at<const int32_t>(a.positions)[s.row];
-    u->split0 = k_attn_first_key(u->pos, a.window) / K_ATTN_SPLIT_TOKENS;
-    return u->pos / K_ATTN_SPLIT_TOKENS - u->split0 + 1;
-}
-
-// Finds the unit that holds item `at` (a unit's number if `whole`), and the split in it.
-K_DEV void k_decode_find(const k_attn_args &a, int subs, bool whole, int at, int lane,
-                         k_decode_unit *u, int *split)
-{
-    int before = 0;
-    for (int base = 0; base < a.n_seqs; base += 32) {
-        k_decode_unit mine = {};
-        const int n = k_decode_splits(a, base + lane, &mine);
-        const int items = (whole ? n > 0 : n) * subs;
-        const int sum = before + k_warp_inclusive(items, lane);
-        const unsigned past = __ballot_sync(0xffffffffu, sum > at);
-        if (past) {
-            const int who = __ffs((int)past) - 1;
-            u->seq = base + who;
-            u->row = __shfl_sync(0xffffffffu, mine.row, who);
-            u->pos = __shfl_sync(0xffffffffu, mine.pos, who);
-            u->split0 = __shfl_sync(0xffffffffu, mine.split0, who);
-            u->n = __shfl_sync(0xffffffffu, n, who);
-            const int in = at - __shfl_sync(0xffffffffu, sum - items, who);
-            u->sub = whole ? in : in / u->n;
-            *split = whole ? 0 : in % u->n;
-            u->first_item = at - *split;
-            return;
-        }
-        before = __shfl_sync(0xffffffffu, sum, 31);
-    }
-}
-
-// All items (units if `whole`) of the step.
-K_DEV int k_decode_count(const k_attn_args &a, int subs, bool whole, int lane)
-{
-    int n = 0;
-    for (int i = lane; i < a.n_seqs; i += 32) {
-        k_decode_unit u;
-        const int splits = k_decode_splits(a, i, &u);
-        n += whole ? splits > 0 : splits;
-    }
-#pragma unroll
-    for (int d = 16; d > 0; d /= 2) {
-        n += __shfl_xor_sync(0xffffffffu, n, d);
-    }
-    return n * subs;
-}
 
 // A split of a unit: which keys of it are seen, where they lie.
 struct k_decode_item {
@@ -173,17 +50,23 @@ struct k_decode_new {
     uint4 key, value;
 };
 
-template <class Shape, bool kCap, bool kRope> struct k_decode_block {
+template <class Shape, bool kCap, bool kRope> struct k_decode_block : k_decode_results<Shape> {
     static constexpr int PAIRS = Shape::PAIRS, TILES = K_ATTN_SPLIT_TILES;
-    const k_attn_decode_args &p;
-    char *smem;
-    int warp, lane, head, line0, lines; // key head; first query head of it, and how many
-    float acc[2 * PAIRS][4], sum[4], m[2];
-    float run[Shape::SPILLS ? 1 : 2 * PAIRS][4], run_sum[2], run_m[2];
-    uint32_t q[Shape::SPILLS ? 1 : Shape::D / 16][4];
+    using Results = k_decode_results<Shape>;
+    using Results::acc;
+    using Results::head;
+    using Results::lane;
+    using Results::line0;
+    using Results::lines;
+    using Results::m;
+    using Results::p;
+    using Results::q;
+    using Results::smem;
+    using Results::sum;
+    using Results::warp;
 
     __device__ __forceinline__ k_decode_block(const k_attn_decode_args &args, char *shared)
-        : p(args), smem(shared), warp((int)threadIdx.x / 32), lane((int)threadIdx.x % 32)
+        : Results(args, shared)
     {
     }
 
@@ -196,12 +79,6 @@ template <class Shape, bool kCap, bool kRope> struct k_decode_block {
     __device__ __forceinline__ int *pages() const
     {
         return reinterpret_cast<int *>(smem + Shape::PAGES_AT) + warp * TILES;
-    }
-
-    // Columns of this warp's pair j of V.
-    __device__ __forceinline__ int column(int j) const
-    {
-        return (warp * PAIRS + j) * 16;
     }
 
     // ---- queries: shared memory, then registers ----
@@ -523,7 +400,7 @@ template <class Shape, bool kCap, bool kRope> struct k_decode_block {
                     k_mma_bf16(sum, w, kOnes, kOnes);
 #pragma unroll
                     for (int j = 0; j < PAIRS; j++) {
-                        if (Shape::D == 64 * PAIRS || column(j) < Shape::D) {
+                        if (Shape::D == 64 * PAIRS || this->column(j) < Shape::D) {
                             uint32_t b[4];
                             k_ldmatrix4_trans(b,
                                               tile + (uint32_t)(16 * kk * Shape::V_ROW + 32 * j));
@@ -543,191 +420,6 @@ template <class Shape, bool kCap, bool kRope> struct k_decode_block {
         k_cp_async_wait<0>();
     }
 
-    // ---- results ----
-
-    __device__ __forceinline__ float4 load_run(int n) const
-    {
-        if (Shape::SPILLS) {
-            return reinterpret_cast<const float4 *>(
-                smem + Shape::RUN_AT)[n * Shape::THREADS + (int)threadIdx.x];
-        }
-        const float *x = run[Shape::SPILLS ? 0 : n];
-        return make_float4(x[0], x[1], x[2], x[3]);
-    }
-
-    __device__ __forceinline__ void store_run(int n, float4 x)
-    {
-        if (Shape::SPILLS) {
-            reinterpret_cast<float4 *>(smem +
-                                       Shape::RUN_AT)[n * Shape::THREADS + (int)threadIdx.x] = x;
-        } else {
-            float *to = run[Shape::SPILLS ? 0 : n];
-            to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
-        }
-    }
-
-    __device__ __forceinline__ void clear_run()
-    {
-#pragma unroll
-        for (int n = 0; n < 2 * PAIRS; n++) {
-            store_run(n, make_float4(0, 0, 0, 0));
-        }
-        run_sum[0] = run_sum[1] = 0.0f;
-        run_m[0] = run_m[1] = k_neg_inf();
-    }
-
-    __device__ __forceinline__ void fold()
-    {
-        k_attn_factors f[2];
-#pragma unroll
-        for (int j = 0; j < 2; j++) {
-            f[j] = k_attn_merge_factors(run_m[j], run_sum[j], m[j], sum[2 * j], p.c);
-            run_sum[j] = k_attn_merge(run_sum[j], sum[2 * j], f[j]);
-            run_m[j] = f[j].m;
-        }
-#pragma unroll
-        for (int n = 0; n < 2 * PAIRS; n++) {
-            const float4 x = load_run(n);
-            store_run(n, make_float4(k_attn_merge(x.x, acc[n][0], f[0]),
-                                     k_attn_merge(x.y, acc[n][1], f[0]),
-                                     k_attn_merge(x.z, acc[n][2], f[1]),
-                                     k_attn_merge(x.w, acc[n][3], f[1])));
-        }
-    }
-
-    __device__ __forceinline__ float scale_of(float run_max, float total, int line) const
-    {
-        const k_attn_args &a = p.a;
-        const int h = head * (a.n_heads / a.kv.n_kv_heads) + line0 + line;
-        const float sink = a.sinks ? k_at<const float>(a.sinks)[h] : 0.0f;
-        return k_attn_scale(run_max, total, p.c, a.sinks != 0, sink * kLog2e);
-    }
-
-    // Two neighbouring elements of out, from an even column on.
-    __device__ __forceinline__ void write2(const k_decode_unit &u, int line, int col, float x,
-                                           float y) const
-    {
-        const k_attn_args &a = p.a;
-        const int dim = a.kv.head_dim;
-        const int h = head * (a.n_heads / a.kv.n_kv_heads) + line0 + line;
-        uint16_t *to =
-            k_at<uint16_t>(a.out) + (int64_t)u.row * a.out_stride + (int64_t)h * dim + col;
-        const uint32_t pair = k_bf16_pair(x, y);
-        if (dim % 2 == 0) {
-            if (col < dim) {
-                *reinterpret_cast<uint32_t *>(to) = pair;
-            }
-        } else {
-            if (col < dim) {
-                to[0] = (uint16_t)pair;
-            }
-            if (col + 1 < dim) {
-                to[1] = (uint16_t)(pair >> 16);
-            }
-        }
-    }
-
-    __device__ __forceinline__ void write_run(const k_decode_unit &u) const
-    {
-        float scale[2];
-#pragma unroll
-        for (int j = 0; j < 2; j++) {
-            const int line = lane / 4 + 8 * j;
-            scale[j] = line < lines ? scale_of(run_m[j], run_sum[j], line) : 0.0f;
-        }
-#pragma unroll
-        for (int n = 0; n < 2 * PAIRS; n++) {
-            const int col = column(n / 2) + n % 2 * 8 + lane % 4 * 2, line = lane / 4;
-            const float4 x = load_run(n);
-            if (line < lines) {
-                write2(u, line, col, __fmul_rn(x.x, scale[0]), __fmul_rn(x.y, scale[0]));
-            }
-            if (line + 8 < lines) {
-                write2(u, line + 8, col, __fmul_rn(x.z, scale[1]), __fmul_rn(x.w, scale[1]));
-            }
-        }
-    }
-
-    // ---- partial results: of each item [lines][D] fp32, then maximum and sum of each line ----
-
-    __device__ __forceinline__ int64_t part_floats() const
-    {
-        const int per_key = p.a.n_heads / p.a.kv.n_kv_heads;
-        return (int64_t)min(per_key, 16) * (Shape::D + 2);
-    }
-
-    __device__ __forceinline__ float *part(int64_t item) const
-    {
-        return k_at<float>(p.partials) + item * part_floats();
-    }
-
-    __device__ __forceinline__ void write_part(int item) const
-    {
-        float *to = part(item);
-#pragma unroll
-        for (int j = 0; j < 2; j++) {
-            const int line = lane / 4 + 8 * j;
-            if (line < lines) {
-#pragma unroll
-                for (int n = 0; n < 2 * PAIRS; n++) {
-                    const int col = column(n / 2) + n % 2 * 8 + lane % 4 * 2;
-                    if (Shape::D == 64 * PAIRS || col < Shape::D) {
-                        *reinterpret_cast<float2 *>(to + line * Shape::D + col) =
-                            make_float2(acc[n][2 * j], acc[n][2 * j + 1]);
-                    }
-                }
-                if (warp == 0 && lane % 4 == 0) {
-                    *reinterpret_cast<float2 *>(to + part_floats() - 2 * lines + 2 * line) =
-                        make_float2(m[j], sum[2 * j]);
-                }
-            }
-        }
-    }
-
-    // Merges all splits of the unit, whoever made them, and writes out.
-    __device__ __forceinline__ void merge_parts(const k_decode_unit &u) const
-    {
-        const int64_t step = part_floats();
-        for (int at = (int)threadIdx.x; at < lines * (Shape::D / 2); at += Shape::THREADS) {
-            const int line = at / (Shape::D / 2), col = at % (Shape::D / 2) * 2;
-            const float *from = part(u.first_item);
-            float x = 0.0f, y = 0.0f, most = k_neg_inf(), total = 0.0f;
-#pragma unroll 4
-            for (int s = 0; s < u.n; s++, from += step) {
-                const float2 v = *reinterpret_cast<const float2 *>(from + line * Shape::D + col);
-                const float2 state =
-                    *reinterpret_cast<const float2 *>(from + step - 2 * lines + 2 * line);
-                const k_attn_factors f = k_attn_merge_factors(most, total, state.x, state.y, p.c);
-                x = k_attn_merge(x, v.x, f);
-                y = k_attn_merge(y, v.y, f);
-                total = k_attn_merge(total, state.y, f);
-                most = f.m;
-            }
-            const float scale = scale_of(most, total, line);
-            write2(u, line, col, __fmul_rn(x, scale), __fmul_rn(y, scale));
-        }
-    }
-
-    // Counts the block's splits of the unit as done. True for the block that completes it.
-    __device__ __forceinline__ bool arrive(const k_decode_unit &u, int subs) const
-    {
-        int *flag = reinterpret_cast<int *>(smem + Shape::FLAG_AT);
-        __threadfence();
-        __syncthreads();
-        if (threadIdx.x == 0) {
-            int *ticket = k_at<int>(p.tickets) + u.seq * subs + u.sub;
-            const int mine = u.to - u.from;
-            const bool last = atomicAdd(ticket, mine) + mine == u.n;
-            if (last) {
-                *ticket = 0;
-            }
-            *flag = last;
-            __threadfence();
-        }
-        __syncthreads();
-        return *flag != 0;
-    }
-
     __device__ __forceinline__ void unit(const k_decode_unit &u, int subs)
     {
         const k_attn_args &a = p.a;
@@ -741,7 +433,7 @@ template <class Shape, bool kCap, bool kRope> struct k_decode_block {
         const bool whole = u.from == 0 && u.to == u.n;
         const k_decode_new fresh = load_new(u);
         load_q(u);
-        clear_run();
+        this->clear_run();
         for (int i = u.from; i < u.to; i++) {
             const int key0 = (u.split0 + i) * K_ATTN_SPLIT_TOKENS;
             k_decode_item it;
@@ -757,17 +449,17 @@ template <class Shape, bool kCap, bool kRope> struct k_decode_block {
             here.mine = fresh.mine && i == u.n - 1;
             split(it, here);
             if (whole) {
-                fold();
+                this->fold();
             } else {
-                write_part(u.first_item + i);
+                this->write_part(u.first_item + i);
             }
             __syncthreads(); // P and the maxima are free again
         }
         if (whole) {
-            write_run(u);
-        } else if (arrive(u, subs)) {
+            this->write_run(u);
+        } else if (this->arrive(u, subs)) {
             __threadfence();
-            merge_parts(u);
+            this->merge_parts(u);
         }
     }
 };
