@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct site {
@@ -14,6 +15,7 @@ struct site {
     atomic_uint_fast64_t at; /* fails when count reaches this; 0: not armed */
     atomic_bool forever;
     atomic_int kind;
+    atomic_uint delay_ms; /* of OCT_FAULT_DELAY */
 };
 
 static struct site sites[OCT_FAULT_N_SITES];
@@ -30,6 +32,12 @@ void oct_fault_arm(enum oct_fault_site site, uint64_t k, bool forever, enum oct_
     atomic_store(&s->forever, forever);
     atomic_store(&s->kind, (int)kind);
     atomic_store(&s->at, atomic_load(&s->count) + k);
+}
+
+void oct_fault_arm_delay(enum oct_fault_site site, uint64_t k, uint32_t ms)
+{
+    atomic_store(&sites[site].delay_ms, ms);
+    oct_fault_arm(site, k, false, OCT_FAULT_DELAY);
 }
 
 void oct_fault_reset(void)
@@ -57,6 +65,12 @@ enum oct_fault_kind oct_fault_hit_(enum oct_fault_site site)
     while (kind == OCT_FAULT_HANG) {
         (void)pause();
     }
+    if (kind == OCT_FAULT_DELAY) {
+        const unsigned ms = atomic_load(&s->delay_ms);
+        const struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+        (void)nanosleep(&t, NULL);
+        return OCT_FAULT_NONE;
+    }
     return kind;
 }
 
@@ -64,7 +78,8 @@ static void bad_plan(const char *plan)
 {
     (void)fprintf(
         stderr,
-        "octavo: cannot read OCT_FAULT=%s; write site@k, site@k+, site@k=nan or site@k=hang\n",
+        "octavo: cannot read OCT_FAULT=%s; write site@k, site@k+, or site@k= with nan, hang, flip "
+        "or 800ms\n",
         plan);
     exit(2);
 }
@@ -90,17 +105,30 @@ void oct_fault_from_env(void)
         bool forever = *end == '+';
         end += forever;
         enum oct_fault_kind kind = OCT_FAULT_FAIL;
+        unsigned long ms = 0;
         if (!strncmp(end, "=nan", 4)) {
             kind = OCT_FAULT_NAN;
             end += 4;
         } else if (!strncmp(end, "=hang", 5)) {
             kind = OCT_FAULT_HANG;
             end += 5;
+        } else if (!strncmp(end, "=flip", 5)) {
+            kind = OCT_FAULT_FLIP;
+            end += 5;
+        } else if (*end == '=') {
+            char *unit;
+            ms = strtoul(end + 1, &unit, 10);
+            kind = OCT_FAULT_DELAY;
+            end = !strncmp(unit, "ms", 2) ? unit + 2 : end;
         }
         if (k == 0 || end != p + len) {
             bad_plan(plan);
         }
-        oct_fault_arm((enum oct_fault_site)site, k, forever, kind);
+        if (kind == OCT_FAULT_DELAY) {
+            oct_fault_arm_delay((enum oct_fault_site)site, k, (uint32_t)ms);
+        } else {
+            oct_fault_arm((enum oct_fault_site)site, k, forever, kind);
+        }
         p += len + (p[len] == ',');
     }
 }

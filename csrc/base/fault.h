@@ -9,6 +9,8 @@
  *   OCT_FAULT=read@5+            the fifth read and every later one fail
  *   OCT_FAULT=dev_op@3=nan       the third device op writes NaN (device sites only)
  *   OCT_FAULT=dev_op@100=hang    the hundredth device op never comes back
+ *   OCT_FAULT=dev_op@100=800ms   it comes so much later
+ *   OCT_FAULT=dev_op@100=flip    from then on a bit of a weight is the other way round
  *   OCT_FAULT=mem@10,read@2      several, by commas
  *
  * Counting is process-wide and atomic; tests that arm faults run one thread at a time. */
@@ -43,15 +45,19 @@ enum oct_fault_site {
 /* What a device site does when its turn comes; other sites only fail or hang. */
 enum oct_fault_kind {
     OCT_FAULT_NONE,
-    OCT_FAULT_FAIL, /* the call reports an error */
-    OCT_FAULT_NAN,  /* the op runs, then its first output row is NaN */
-    OCT_FAULT_HANG, /* the call never returns; the seam does not see it */
+    OCT_FAULT_FAIL,  /* the call reports an error */
+    OCT_FAULT_NAN,   /* the op runs, then its first output row is NaN */
+    OCT_FAULT_HANG,  /* the call never returns; the seam does not see it */
+    OCT_FAULT_DELAY, /* the call waits, then it is as any other; the seam does not see it */
+    OCT_FAULT_FLIP,  /* device ops: the sign of a weight that the op reads changes, for good */
 };
 
 #if OCT_FAULTS
 
 /* Arms `site`: call number `k` from now (1 = the next) fails; with `forever` all later ones too. */
 void oct_fault_arm(enum oct_fault_site site, uint64_t k, bool forever, enum oct_fault_kind kind);
+/* The same, once, for OCT_FAULT_DELAY. */
+void oct_fault_arm_delay(enum oct_fault_site site, uint64_t k, uint32_t ms);
 /* Disarms everything and sets all counters to zero. */
 void oct_fault_reset(void);
 /* Calls seen at `site` since the last reset. */

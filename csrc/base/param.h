@@ -115,6 +115,11 @@ enum oct_param_group {
       OCT_CMD_SERVE |                                                                             \
       OCT_CMD_BATCH, "",                                                                          \
       "wait after each CUDA kernel, so that an error names the one that failed; slow")            \
+    X(HANG_TIMEOUT, "hang-timeout", 0, FLOAT, "[0, 86400]", NULL,                                 \
+      "60 on a CUDA device, 0 on the CPU", MODEL, OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH,    \
+      "SECONDS",                                                                                  \
+      "a device that needs longer for one step counts as failed: every request is told so; 0: "   \
+      "wait for ever")                                                                            \
     X(GEMM_PROVIDER, "gemm-provider", 0, CHOICE, NULL, "octavo", NULL, MODEL, OCT_CMD_RUN |       \
       OCT_CMD_SERVE | OCT_CMD_BATCH | OCT_CMD_INFO, "octavo|cublaslt",                            \
       "who multiplies matrices on a CUDA device; with cublaslt, a library of NVIDIA's, the bits "  \

@@ -71,6 +71,7 @@ static oct_status launch(struct oct_cuda *c, const struct k_launch *l)
     uint64_t args[K_LAUNCH_ARG_WORDS]; /* the driver wants them writable */
     memcpy(args, l->args, sizeof args);
     void *params[] = {args};
+    atomic_store_explicit(&c->dev.last_launch, row->name, memory_order_relaxed);
     oct_cu_result r = c->cu->launch_kernel_ex(&config, c->functions[l->kernel], params, NULL);
     c->counts.launches++;
     if (r != OCT_CU_OK && c->graphs.recording) {

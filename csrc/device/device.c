@@ -5,6 +5,11 @@
 
 #include <string.h>
 
+static void note_launch(struct oct_device *d, const char *name)
+{
+    atomic_store_explicit(&d->last_launch, name, memory_order_relaxed);
+}
+
 oct_status oct_dev_alloc(struct oct_device *d, size_t bytes, k_ptr *out)
 {
     if (oct_fault_hit(OCT_FAULT_DEV_ALLOC)) {
@@ -116,7 +121,11 @@ oct_status oct_dev_record_begin(struct oct_device *d, uint64_t key, enum oct_rec
         *out = OCT_RECORD_NO;
         return OCT_OK;
     }
-    return d->table->record_begin(d, key, out);
+    OCT_TRY(d->table->record_begin(d, key, out));
+    if (*out == OCT_RECORD_REPLAY) {
+        note_launch(d, "a recorded step");
+    }
+    return OCT_OK;
 }
 
 oct_status oct_dev_record_end(struct oct_device *d, bool *again)
@@ -135,15 +144,40 @@ static oct_status poison(struct oct_device *d, enum k_op op, const void *args)
     }
     return OCT_OK;
 }
+
+/* What broken memory would do: the sign of a norm's first weight turns round. Of another op's turn
+ * the next one has it. */
+static void flip(struct oct_device *d, enum k_op op, const void *args)
+{
+    if (op != K_OP_rmsnorm || !d->host_memory) {
+        oct_fault_arm(OCT_FAULT_DEV_OP, 1, false, OCT_FAULT_FLIP);
+        return;
+    }
+    const struct k_rmsnorm_args *a = args;
+    unsigned char *weight = (unsigned char *)(uintptr_t)a->weight;
+    weight[k_dtype_bytes(a->dtype) - 1] ^= 0x80;
+}
 #endif
 
 oct_status oct_dev_run(struct oct_device *d, enum k_op op, const void *args)
 {
+    static const char *const names[K_N_OPS] = {
+#define OP_NAME(name, type) #name,
+        K_OPS(OP_NAME)
+#undef OP_NAME
+    };
+    OCT_ASSERT((unsigned)op < K_N_OPS);
+    note_launch(d, names[op]);
     const enum oct_fault_kind fault = oct_fault_kind_hit(OCT_FAULT_DEV_OP);
     if (fault == OCT_FAULT_FAIL) {
         return OCT_FAIL(OCT_E_DEVICE, "device %s: op %d failed: injected fault", d->table->name,
                         (int)op);
     }
+#if OCT_FAULTS
+    if (fault == OCT_FAULT_FLIP) {
+        flip(d, op, args);
+    }
+#endif
     OCT_TRY(d->table->run(d, op, args));
 #if OCT_FAULTS
     if (fault == OCT_FAULT_NAN) {

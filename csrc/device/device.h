@@ -14,6 +14,8 @@
 #include "launch.h"
 #include "ops.h"
 
+#include <stdatomic.h>
+
 struct oct_device;
 
 /* A weight [n, k] given row-major in `dtype`. */
@@ -79,6 +81,9 @@ struct oct_device {
     bool host_memory;      /* k_ptr are host pointers: no staging needed */
     char about[128];       /* for people: "NVIDIA H100 80GB HBM3, sm_90, 132 SMs"; "" for the cpu */
     struct oct_pool *pool; /* host threads, for its owner's use too, between calls; NULL: none */
+    /* What was given to it last: an op's name, a kernel's, static; NULL: nothing. For another
+     * thread to say of a device that hangs. */
+    _Atomic(const char *) last_launch;
 };
 
 OCT_CHECKED oct_status oct_dev_alloc(struct oct_device *d, size_t bytes, k_ptr *out);

@@ -37,17 +37,27 @@ oct_status oct_core_init(struct oct_core *c, const struct oct_core_config *confi
     OCT_TRY_GOTO(oct_mailbox_init(&c->mail, config->sched->max_waiting), st, fail);
     return OCT_OK;
 fail:
-    oct_core_deinit(c);
+    (void)oct_core_deinit(c);
     return st;
 }
 
-void oct_core_deinit(struct oct_core *c)
+static void destroy_all(struct oct_req *r)
+{
+    while (r) {
+        struct oct_req *next = r->ended_next;
+        oct_req_destroy(r);
+        r = next;
+    }
+}
+
+bool oct_core_deinit(struct oct_core *c)
 {
     OCT_ASSERT(!c->live && !c->in_flight);
     oct_mailbox_deinit(&c->mail);
-    if (c->runner.close) {
-        c->runner.close(c->runner.self);
+    if (c->runner.close && !c->runner.close(c->runner.self)) {
+        return false;
     }
+    destroy_all(c->kept);
     oct_sched_destroy(c->sched);
     oct_free(c->now);
     oct_free(c->next);
@@ -56,6 +66,7 @@ void oct_core_deinit(struct oct_core *c)
     oct_free(c->growing);
     oct_free(c->step_ids);
     *c = (struct oct_core){0};
+    return true;
 }
 
 /* ---- a request comes, starts, ends ---- */
@@ -400,12 +411,13 @@ static void free_ended(struct oct_core *c)
     if (r) {
         oct_mailbox_retire(&c->mail, r, &c->stats, take_n_started(c));
     }
-    c->ended_head = c->ended_tail = NULL;
-    while (r) {
-        struct oct_req *next = r->ended_next;
-        oct_req_destroy(r);
-        r = next;
+    if (r && c->stats.device_hangs) {
+        c->ended_tail->ended_next = c->kept;
+        c->kept = r;
+        r = NULL;
     }
+    c->ended_head = c->ended_tail = NULL;
+    destroy_all(r);
 }
 
 static void grow(struct oct_core *c)
@@ -443,7 +455,14 @@ static uint64_t between(int64_t from_us, int64_t to_us)
 static oct_status fail(struct oct_core *c, oct_status st)
 {
     char why[sizeof c->dead_text];
-    (void)snprintf(why, sizeof why, "%s", oct_last_error());
+    c->stats.device_hangs = st == OCT_E_DEADLINE;
+    if (c->stats.device_hangs) {
+        st = OCT_E_DEVICE;
+        (void)snprintf(why, sizeof why, "the device hangs: step %llu, %s",
+                       (unsigned long long)c->stats.n_steps + 1, oct_last_error());
+    } else {
+        (void)snprintf(why, sizeof why, "%s", oct_last_error());
+    }
     c->in_flight = false;
     oct_core_end_all(c, OCT_FINISH_ERROR, st, why);
     return OCT_FAIL(st, "%s", c->dead_text);
@@ -519,8 +538,8 @@ void oct_core_end_all(struct oct_core *c, oct_finish how, oct_status why, const 
     oct_mailbox_take(&c->mail, &c->stats, take_n_started(c), false, &mail);
     admit(c, mail.posted);
     if (c->in_flight) {
-        const oct_status st = c->runner.wait(c->runner.self);
-        (void)st; /* everything ends, whatever it is */
+        /* everything ends, whatever it is */
+        c->stats.device_hangs = c->runner.wait(c->runner.self) == OCT_E_DEADLINE;
         c->in_flight = false;
     }
     while (c->live) {

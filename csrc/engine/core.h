@@ -40,9 +40,10 @@ struct oct_core {
     int32_t n_growing;
     struct oct_req *live;                    /* taken and not ended; by live_next */
     struct oct_req *ended_head, *ended_tail; /* ended in this turn; by ended_next */
-    int32_t n_started;                       /* left the queue, not told to the mailbox yet */
-    struct oct_engine_stats stats;           /* the parts that the mailbox does not count */
-    oct_status dead;                         /* as in the mailbox, without its lock */
+    struct oct_req *kept; /* by ended_next: the device hangs and may still read what is theirs */
+    int32_t n_started;    /* left the queue, not told to the mailbox yet */
+    struct oct_engine_stats stats; /* the parts that the mailbox does not count */
+    oct_status dead;               /* as in the mailbox, without its lock */
     char dead_text[512];
 
     int32_t row_limit;  /* 0: none. With every_row: as many rows as there is room for logits */
@@ -59,8 +60,9 @@ struct oct_core_config {
 /* The runner is given away: closed by deinit, or on failure. */
 OCT_CHECKED oct_status oct_core_init(struct oct_core *c, const struct oct_core_config *config,
                                      const struct oct_runner *runner);
-/* After oct_core_end_all. {0} is fine. */
-void oct_core_deinit(struct oct_core *c);
+/* After oct_core_end_all. {0} is fine. False: the device hangs, and c stays as it is for good, with
+ * the runner and the requests that it may still be at. */
+bool oct_core_deinit(struct oct_core *c);
 
 /* One turn. sleep: while there is nothing to do, sleeps for mail first. A failure is the runner's
  * and final: every request has ended with it. *closing: oct_mailbox_close was called. */

@@ -18,6 +18,8 @@
 
 enum { FIRST_OPTIONS_SIZE = offsetof(struct oct_engine_options, progress_user) + sizeof(void *) };
 
+#define MAX_STEP_TIMEOUT_US ((int64_t)24 * 3600 * 1000000)
+
 /* ---- open ---- */
 
 static void *engine_thread(void *arg)
@@ -79,6 +81,13 @@ done:
     return st;
 }
 
+/* A GPU runs the longest step in a second or two. On a CPU the chunk of a large model's prompt may
+ * take minutes, and a thread that computes does not hang. */
+static int64_t default_step_timeout_us(const struct oct_device *d)
+{
+    return d->host_memory ? 0 : 60 * 1000 * 1000;
+}
+
 static oct_status begin_model(struct oct_engine *e, const struct oct_engine_options *o)
 {
     const struct oct_kv_layout *kv = &e->model->kv;
@@ -94,7 +103,13 @@ static oct_status begin_model(struct oct_engine *e, const struct oct_engine_opti
     OCT_TRY(oct_rng_fresh_seed(&sched.hash_key_lo));
     OCT_TRY(oct_rng_fresh_seed(&sched.hash_key_hi));
     const struct oct_exec_config exec = {
-        .n_vocab = e->n_vocab, .threaded = !e->manual, .enforce_eager = o->enforce_eager != 0};
+        .n_vocab = e->n_vocab,
+        .threaded = !e->manual,
+        .enforce_eager = o->enforce_eager != 0,
+        .step_timeout_us = o->step_timeout_us > 0    ? o->step_timeout_us
+                           : o->step_timeout_us == 0 ? default_step_timeout_us(e->dev)
+                                                     : 0,
+    };
     OCT_TRY(oct_dev_prepare(e->dev, &e->plan.limits));
     OCT_TRY(oct_exec_open(e->model, &e->plan, &exec, &e->exec));
     const struct oct_runner runner = oct_exec_runner(e->exec);
@@ -123,6 +138,10 @@ static oct_status check_options(const struct oct_engine_options *o)
     }
     if (o->sync_kernels != 0 && o->sync_kernels != 1) {
         return OCT_FAIL(OCT_E_ARG, "sync_kernels is %d; it must be 0 or 1", o->sync_kernels);
+    }
+    if (o->step_timeout_us < -1 || o->step_timeout_us > MAX_STEP_TIMEOUT_US) {
+        return OCT_FAIL(OCT_E_ARG, "step_timeout_us is %lld; it must be between -1 and a day",
+                        (long long)o->step_timeout_us);
     }
     return OCT_OK;
 }
@@ -165,7 +184,7 @@ oct_status oct_engine_open_with(const struct oct_engine_parts *p, const struct o
 {
     struct oct_engine *e = oct_calloc(1, sizeof *e);
     if (!e) {
-        runner->close(runner->self);
+        (void)runner->close(runner->self);
         return oct_no_memory("an engine", sizeof *e);
     }
     const struct oct_core_config config = {
@@ -213,7 +232,12 @@ void oct_engine_close(oct_engine *e)
             end_here(e);
         }
         oct_mailbox_await_leave(&e->core.mail);
-        oct_core_deinit(&e->core);
+        if (!oct_core_deinit(&e->core)) {
+            if (e->exec) {
+                e->exec->left_behind = e; /* where who looks for leaks finds it */
+            }
+            return;
+        }
     }
     oct_model_destroy(e->model);
     oct_dev_close(e->dev);

@@ -16,6 +16,7 @@
 #include "engine/runner.h"
 
 #include <pthread.h>
+#include <time.h>
 
 /* Sees the logits of every row of a step, before sampling: request, absolute position, fp32 [n].
  * For tests against a reference; slows the engine to max_num_seqs rows per step. */
@@ -23,9 +24,10 @@ typedef void (*oct_logits_fn)(void *user, uint64_t request, int32_t position, co
                               int32_t n);
 
 struct oct_exec_config {
-    int32_t n_vocab;    /* ids that may be chosen: the tokenizer's, not the padding rows */
-    bool threaded;      /* with a thread of its own; else a step runs inside wait */
-    bool enforce_eager; /* nothing is recorded */
+    int32_t n_vocab;         /* ids that may be chosen: the tokenizer's, not the padding rows */
+    bool threaded;           /* with a thread of its own; else a step runs inside wait */
+    bool enforce_eager;      /* nothing is recorded */
+    int64_t step_timeout_us; /* threaded: a longer step hangs; 0: none does */
 };
 
 struct oct_exec {
@@ -36,6 +38,9 @@ struct oct_exec {
     struct oct_batch batch; /* what the engine fills stands inside block where the device can be
                                written to, else in `host` */
     bool launched;          /* a step is to be waited for */
+    bool hangs;             /* a step took too long; the device thread may still be in it */
+    struct timespec until;  /* of the step launched: when that will be so */
+    void *left_behind;      /* the engine, if it was closed while the device hung; else NULL */
     int32_t max_num_seqs;   /* rows that there is room for the logits of */
 
     /* A device with memory of its own; all NULL or 0 on the CPU. */
@@ -66,7 +71,9 @@ struct oct_exec {
 
 OCT_CHECKED oct_status oct_exec_open(struct oct_model *m, const struct oct_plan *plan,
                                      const struct oct_exec_config *config, struct oct_exec **out);
-void oct_exec_close(struct oct_exec *x); /* NULL is fine */
+/* NULL is fine. False: the device hangs and its thread is still inside a step; x and its model stay
+ * as they are for good. */
+bool oct_exec_close(struct oct_exec *x);
 
 /* The runner behind which x stands; its close is oct_exec_close. */
 struct oct_runner oct_exec_runner(struct oct_exec *x);

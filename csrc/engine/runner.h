@@ -32,9 +32,11 @@ struct oct_runner {
     struct oct_batch *(*batch)(void *self);
     /* Starts the step described by the batch and returns. */
     oct_status (*launch)(void *self);
-    /* Until its results are there. A failure is final for the runner. */
+    /* Until its results are there. A failure is final for the runner. OCT_E_DEADLINE: it has taken
+     * too long and may still be at it: what the batch's rows point to must stay until close. */
     oct_status (*wait)(void *self);
-    void (*close)(void *self);
+    /* False: the step of that deadline does not come back. What it uses is left behind. */
+    bool (*close)(void *self);
 };
 
 #endif

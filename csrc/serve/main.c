@@ -8,7 +8,9 @@
 
 #include <jansson.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static enum oct_exit dispatch(const struct oct_command *c, int argc, const char *const *argv)
 {
@@ -80,5 +82,10 @@ int main(int argc, char **argv)
     json_set_alloc_funcs(oct_malloc, oct_free);
     json_object_seed(0);            /* before there are threads */
     (void)signal(SIGPIPE, SIG_IGN); /* a reader that left shows as EPIPE */
-    return (int)octavo(argc > 0 ? argc - 1 : 0, (const char *const *)argv + 1);
+    const enum oct_exit code = octavo(argc > 0 ? argc - 1 : 0, (const char *const *)argv + 1);
+    if (code == OCT_EXIT_DEVICE) { /* the driver's exit handlers may wait for a device that hangs */
+        (void)fflush(NULL);
+        _exit((int)code);
+    }
+    return (int)code;
 }

@@ -7,6 +7,14 @@
 
 #include <string.h>
 
+/* As the options want it: 0 is their default, -1 no bound. */
+static int64_t step_timeout_us(const struct oct_params *p)
+{
+    const double seconds = oct_param_float(p, OCT_P_HANG_TIMEOUT, -1);
+    const int64_t us = (int64_t)(seconds * 1e6);
+    return seconds < 0 ? 0 : seconds == 0 ? -1 : us > 0 ? us : 1;
+}
+
 struct oct_engine_options oct_command_options(const struct oct_params *p, const char *model_path)
 {
     struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
@@ -22,6 +30,7 @@ struct oct_engine_options oct_command_options(const struct oct_params *p, const 
     o.enforce_eager = oct_param_bool(p, OCT_P_ENFORCE_EAGER);
     o.sync_kernels = oct_param_bool(p, OCT_P_SYNC_KERNELS);
     o.gemm_provider = oct_param_str(p, OCT_P_GEMM_PROVIDER, NULL);
+    o.step_timeout_us = step_timeout_us(p);
     return o;
 }
 

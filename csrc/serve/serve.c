@@ -5,7 +5,7 @@
  *   main thread   config, sockets, sandbox; then the loop, which owns everything here
  *   octavo-load   opens the engine, then ends
  *   octavo-log    writes standard error (serve_log.h)
- *   octavo-close  closes the engine at the end; a device that hangs holds up nothing else
+ *   octavo-close  closes the engine at the end; a step that does not end holds up nothing else
  *
  * RUNS -> DRAINS (a signal: what runs may finish) -> ENDS (the last bytes go out) -> the loop
  * stops. A second signal, the end of --shutdown-timeout and a device that failed go to ENDS at
@@ -35,8 +35,8 @@ enum {
     SPARE_FILES = OCT_SANDBOX_FILES, /* beside connections: the model's above all */
     TICK_US = 250 * 1000,            /* while it runs */
     QUICK_TICK_US = 10 * 1000,       /* while it ends */
-    END_US = 700 * 1000,       /* for the last bytes of answers, and for a step that runs to end */
-    DEAD_US = 2 * 1000 * 1000, /* the same when the device has failed: /health is asked too */
+    END_US = 700 * 1000,   /* for the last bytes of answers, and for a step that runs to end */
+    DEAD_US = 1000 * 1000, /* the same when the device has failed: /health is asked too */
     CLOSE_US = 10 * 1000 * 1000, /* for the engine to let go of the device */
     HANGS_US = 200 * 1000,       /* the same if it has not answered within END_US */
     FLUSH_US = 500 * 1000,       /* for the log */
@@ -153,7 +153,7 @@ static void look_at_device(struct server *s)
         }
     }
     const bool stuck = oct_api_is_stuck(s->api);
-    if (stuck != s->is_stuck) {
+    if (stuck != s->is_stuck && !s->is_dead) {
         s->is_stuck = stuck;
         struct oct_engine_stats e = {.size = sizeof e};
         oct_engine_get_stats(s->engine, &e);
@@ -410,8 +410,13 @@ static bool join_soon(pthread_t t, int64_t wait_us)
 static bool stop_engine(struct server *s)
 {
     pthread_t closer;
+    struct oct_engine_stats e = {.size = sizeof e};
     if (!s->engine) {
         return true;
+    }
+    oct_engine_get_stats(s->engine, &e);
+    if (e.device_hangs) {
+        return false;
     }
     return oct_thread_start(&closer, "octavo-close", close_engine, s->engine) == OCT_OK &&
            join_soon(closer, s->hangs ? HANGS_US : CLOSE_US);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `octavo serve --device cuda`, the program itself, on the virtual GPU with all checks: it answers,
- * the same alone and beside others; a device that fails is told to every client and to /health, and
- * ends the program with 4, unless it was told to stay. */
+ * the same alone and beside others; a device that fails or hangs is told to every client and to
+ * /health, and ends the program with 4, unless it was told to stay. */
 #include "serve/server.h"
 #include "serve/spawn.h"
 #include "support/tiny.h"
@@ -184,6 +184,26 @@ Test(cuda_serve, a_server_that_stays_says_that_its_device_is_gone)
     (void)server_wait(&s);
     server_free(&s);
     for (int i = 0; i < N_CLIENTS; i++) {
+        oct_buf_free(&c[i].answer);
+    }
+}
+
+Test(cuda_serve, a_kernel_that_hangs_ends_every_request_and_the_program)
+{
+    struct server s;
+    struct client c[N_CLIENTS];
+    start(&s, "h100", "hang:250", "--hang-timeout=2");
+    ask_all(&s, c, N_CLIENTS, true);
+    const int64_t told_ms = server_now_ms();
+    check_told(c, N_CLIENTS);
+    cr_assert_eq(server_wait(&s), 4, "%s", s.err.data);
+    cr_assert_leq(server_now_ms() - told_ms, 2000, "%s", s.err.data);
+    cr_assert(strstr(s.err.data, "the device hangs: step "), "%s", s.err.data);
+    cr_assert(!strstr(s.err.data, "launched last: nothing"), "%s", s.err.data);
+    server_free(&s);
+    for (int i = 0; i < N_CLIENTS; i++) {
+        cr_assert(strstr(c[i].answer.data, "the device hangs: step "), "client %d: %s", i,
+                  c[i].answer.data);
         oct_buf_free(&c[i].answer);
     }
 }

@@ -148,11 +148,11 @@ Test(end, structs_of_older_and_newer_callers, .timeout = 60)
 
 Test(end, options_out_of_range_are_refused_by_name, .timeout = 60)
 {
-    struct oct_engine_options o[9];
-    static const char *const word[] = {"max_waiting", "max_waiting",   "prefix_cache",
-                                       "manual",      "enforce_eager", "n_threads",
-                                       "model path",  "INIT",          "sync_kernels"};
-    for (int i = 0; i < 9; i++) {
+    struct oct_engine_options o[11];
+    static const char *const word[] = {"max_waiting",   "max_waiting",  "prefix_cache",   "manual",
+                                       "enforce_eager", "n_threads",    "model path",     "INIT",
+                                       "sync_kernels",  "step_timeout", "step_timeout_us"};
+    for (int i = 0; i < 11; i++) {
         o[i] = (struct oct_engine_options)OCT_ENGINE_OPTIONS_INIT;
         o[i].model_path = "no-such-model";
     }
@@ -165,7 +165,9 @@ Test(end, options_out_of_range_are_refused_by_name, .timeout = 60)
     o[6].model_path = "";
     o[7].size = 16;
     o[8].sync_kernels = -1;
-    for (int i = 2; i < 9; i++) {
+    o[9].step_timeout_us = -2;
+    o[10].step_timeout_us = INT64_MAX;
+    for (int i = 2; i < 11; i++) {
         oct_engine *e = NULL;
         cr_assert_eq(oct_engine_open(&o[i], &e), OCT_E_ARG, "row %d", i);
         cr_assert_not_null(strstr(oct_last_error(), word[i]), "row %d: %s", i, oct_last_error());
@@ -188,20 +190,32 @@ Test(end, options_out_of_range_are_refused_by_name, .timeout = 60)
 
 /* ---- a device that fails ---- */
 
-static void fail_at(int32_t k, bool in_launch, bool manual)
+enum failure { IN_LAUNCH, IN_WAIT, HANGS };
+
+/* With a list for the sampler, which a device that hangs may read when it comes back. */
+static oct_status submit_penalised(oct_engine *e, struct story *s)
+{
+    struct oct_sampling sampling;
+    struct oct_request q = story_request(s, &sampling);
+    sampling.presence_penalty = 0.5f;
+    return oct_engine_submit(e, &q, &s->id);
+}
+
+static void fail_at(int32_t k, enum failure how, bool manual)
 {
     enum { N = 12 };
     static struct story s[N];
     const struct fake_options o = {.manual = manual,
                                    .n_pages = 14,
-                                   .fail_launch = in_launch ? k : 0,
-                                   .fail_wait = in_launch ? 0 : k};
+                                   .fail_launch = how == IN_LAUNCH ? k : 0,
+                                   .fail_wait = how == IN_WAIT ? k : 0,
+                                   .hang = how == HANGS ? k : 0};
     struct fake f;
     int n = 0;
     fake_open(&o, &f);
     for (; n < N; n++) {
         story_prompt(&s[n], (uint64_t)n, 1 + n * 20, 0, 30);
-        if (story_submit(f.e, &s[n]) != OCT_OK) { /* it may have failed already */
+        if (submit_penalised(f.e, &s[n]) != OCT_OK) { /* it may have failed already */
             cr_assert_eq(manual, false);
             break;
         }
@@ -215,7 +229,8 @@ static void fail_at(int32_t k, bool in_launch, bool manual)
     }
     struct oct_engine_stats t = {.size = sizeof t};
     oct_engine_get_stats(f.e, &t);
-    fake_close(&f);
+    fake_close(&f); /* of one that hangs the step comes back only here */
+    cr_assert_eq(t.device_hangs, how == HANGS);
     int failed = 0;
     for (int i = 0; i < n; i++) {
         const bool whole = s[i].finish == OCT_FINISH_LENGTH;
@@ -234,9 +249,10 @@ Test(end, a_step_that_fails_ends_every_request_once_whichever_it_is, .timeout = 
 {
     /* All requests together take 70 steps and more. */
     for (int32_t k = 1; k <= 70; k++) {
-        fail_at(k, false, true);
-        fail_at(k, true, true);
-        fail_at(k, k % 2, false);
+        fail_at(k, IN_WAIT, true);
+        fail_at(k, IN_LAUNCH, true);
+        fail_at(k, HANGS, true);
+        fail_at(k, (enum failure)(k % 3), false);
     }
 }
 

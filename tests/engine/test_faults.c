@@ -2,8 +2,8 @@
  *
  * The k-th allocation, read, open and device allocation fail, for every k of loading a model and of
  * a short generation, once and from there on: a status with a sentence, nothing left behind (the
- * leak checker looks when the process ends), no crash. And every allocation of a submission, while
- * others run that must not notice. */
+ * leak checker looks when the process ends), no crash. Every allocation of a submission, while
+ * others run that must not notice. And a device that hangs, for good or for a while. */
 #include "support/run.h"
 
 #include "base/fault.h"
@@ -11,6 +11,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* Loads, generates 4 tokens, closes. */
 static oct_status whole_life(const char *path, struct run_answer *a)
@@ -269,5 +270,96 @@ Test(faults, of_submissions_while_others_run, .timeout = 300)
     oct_engine_close(e);
     refuse_among_others(true, dir, want);
     refuse_among_others(false, dir, want);
+    run_remove_dir(dir);
+}
+
+/* ---- a device that hangs ---- */
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Of the requests two run and the others wait; all but those that ended before are told. */
+static void hang_at(const char *dir, uint64_t k, uint32_t for_ms)
+{
+    enum { N = 5, TIMEOUT_MS = 150 };
+    static struct run_answer a[N];
+    struct oct_engine_options o = OCT_ENGINE_OPTIONS_INIT;
+    oct_engine *e = NULL;
+    int n_failed = 0;
+    o.model_path = dir;
+    o.device = "cpu";
+    o.n_threads = 1;
+    o.max_num_seqs = 2;
+    o.step_timeout_us = TIMEOUT_MS * 1000;
+    cr_assert_eq(oct_engine_open(&o, &e), OCT_OK, "%s", oct_last_error());
+    oct_fault_reset();
+    if (for_ms) {
+        oct_fault_arm_delay(OCT_FAULT_DEV_OP, k, for_ms);
+    } else {
+        oct_fault_arm(OCT_FAULT_DEV_OP, k, false, OCT_FAULT_HANG);
+    }
+    const int64_t begin_ms = now_ms();
+    for (int i = 0; i < N; i++) {
+        int32_t prompt[40];
+        struct oct_sampling s = OCT_SAMPLING_INIT;
+        s.max_tokens = 20;
+        s.ignore_eos = true;
+        s.presence_penalty = 0.5f; /* a list that the device reads */
+        run_random_prompt((uint64_t)i, prompt, 40);
+        memset(&a[i], 0, sizeof a[i]);
+        run_submit(e, prompt, 40, &s, &a[i]);
+    }
+    cr_assert_eq(oct_engine_drain(e, 20 * 1000 * 1000), OCT_OK, "op %d: %s", (int)k,
+                 oct_last_error());
+    const int64_t told_ms = now_ms();
+    struct oct_engine_stats t = {.size = sizeof t};
+    struct oct_request q = OCT_REQUEST_INIT;
+    uint64_t id;
+    oct_engine_get_stats(e, &t);
+    cr_assert_eq(t.device_hangs, 1);
+    q.text = "x";
+    q.text_len = 1;
+    q.on_event = run_collect;
+    cr_assert_eq(oct_engine_submit(e, &q, &id), OCT_E_DEVICE);
+    cr_assert(strstr(oct_last_error(), "hangs"), "%s", oct_last_error());
+    oct_engine_close(e);
+    const int64_t closed_ms = now_ms();
+    for (int i = 0; i < N; i++) {
+        cr_assert_eq(a[i].n_ends, 1, "op %d, request %d: %d last events", (int)k, i, a[i].n_ends);
+        if (a[i].finish != OCT_FINISH_LENGTH) {
+            n_failed++;
+            cr_assert(a[i].finish == OCT_FINISH_ERROR && a[i].status == OCT_E_DEVICE);
+            cr_assert(strstr(a[i].error, "the device hangs: step ") &&
+                          strstr(a[i].error, "sequences ") &&
+                          strstr(a[i].error, "not done after 0.1 s; launched last: "),
+                      "%s", a[i].error);
+        }
+    }
+    cr_assert_gt(n_failed, 0);
+    cr_assert_eq(t.n_failed, (uint64_t)n_failed);
+    /* What came before may take long under a sanitizer; at op 1 it is nothing. */
+    const int64_t slack_ms = 1500;
+    cr_assert(told_ms - begin_ms >= TIMEOUT_MS);
+    cr_assert(k > 1 || told_ms - begin_ms <= TIMEOUT_MS + slack_ms, "told after %d ms",
+              (int)(told_ms - begin_ms));
+    cr_assert_leq(closed_ms - told_ms, 250 + slack_ms, "closed after %d ms",
+                  (int)(closed_ms - told_ms));
+}
+
+Test(faults, of_a_device_that_hangs, .timeout = 120)
+{
+    static const uint64_t ops[] = {1, 2, 23, 90, 211}; /* prefill, decode, others have ended */
+    char dir[256];
+    const struct oct_tiny t = oct_tiny_default(OCT_ARCH_LLAMA);
+    run_make_dir(dir, sizeof dir);
+    oct_tiny_write_hf(&t, dir);
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        hang_at(dir, ops[i], 0);
+        hang_at(dir, ops[i], 300); /* it comes back after all requests were told */
+    }
     run_remove_dir(dir);
 }

@@ -118,7 +118,7 @@ void sim_submit(struct sim *s)
     if (st != OCT_OK) {
         const int32_t most = s->options.max_waiting;
         const bool full = st == OCT_E_BUSY && live + s->n_ended_in_step >= most;
-        const bool gone = st == OCT_E_DEVICE && (s->options.fail_launch || s->options.fail_wait);
+        const bool gone = st == OCT_E_DEVICE && fake_fails(&s->options);
         if (!full && !gone && !(may_fail && st == OCT_E_MEM)) {
             sim_wrong(s, "a request was refused: %s", oct_last_error());
         }
@@ -270,7 +270,7 @@ static void check_end(struct sim *s, struct sim_client *c, const struct oct_even
             break;
         }
         s->n_failed++;
-        ok = ev->status == OCT_E_DEVICE ? s->options.fail_launch || s->options.fail_wait
+        ok = ev->status == OCT_E_DEVICE ? fake_fails(&s->options)
              : ev->status == OCT_E_NUMERIC
                  ? s->options.nan_first_token && c->prompt[0] == s->options.nan_first_token
              : ev->status == OCT_E_ARG ? c->token_mask_gives_up && c->n_got >= c->gives_up_after

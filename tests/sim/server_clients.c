@@ -137,7 +137,7 @@ static const char *error_of(const json_t *o)
 
 static bool may_fail(const struct srv *s, const struct srv_request *r)
 {
-    return s->is_draining || s->options.fail_launch || s->options.fail_wait || r->is_nan;
+    return s->is_draining || fake_fails(&s->options) || r->is_nan;
 }
 
 /* Whether the server may say that. */
@@ -153,7 +153,7 @@ static bool may_say(const struct srv *s, const struct srv_client *c, const struc
     case 503:
         return may_fail(s, r) || s->few_connections;
     case 500:
-        return r->is_nan || s->options.fail_launch || s->options.fail_wait;
+        return r->is_nan || fake_fails(&s->options);
     case 408:
         /* 10 s for a head, 30 s between bytes of a body */
         return srv_now_us() - c->connect_us >= 10000000;

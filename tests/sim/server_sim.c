@@ -58,7 +58,10 @@ static void plan_engine(struct srv *s)
     o->max_num_batched_tokens = o->max_num_seqs + (int32_t)srv_draw(s, 2 * K_PAGE_TOKENS);
     o->max_waiting = srv_chance(s, 10) ? 1 + (int32_t)srv_draw(s, 3) : 1000;
     if (srv_chance(s, 10)) {
-        *(srv_chance(s, 50) ? &o->fail_launch : &o->fail_wait) = 1 + (int32_t)srv_draw(s, 150);
+        const uint32_t how = srv_draw(s, 100);
+        *(how < 40   ? &o->fail_launch
+          : how < 80 ? &o->fail_wait
+                     : &o->hang) = 1 + (int32_t)srv_draw(s, 150);
     }
     if (srv_chance(s, 15)) {
         o->nan_first_token = 3 + (int32_t)srv_draw(s, 3);
@@ -131,7 +134,7 @@ static void step(struct srv *s)
     const oct_status st = oct_engine_step(s->fake.e, NULL);
     seed_clock_us += 500 + srv_draw(s, 3000);
     s->n_steps++;
-    if (st != OCT_OK && !s->options.fail_launch && !s->options.fail_wait) {
+    if (st != OCT_OK && !fake_fails(&s->options)) {
         srv_wrong(s, "a step failed: %s", oct_last_error());
     }
 }

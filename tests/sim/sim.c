@@ -76,7 +76,10 @@ static void plan_world(struct sim *s)
     o->max_waiting = sim_chance(s, 20) ? 1 + (int32_t)sim_draw(s, 4) : 1000;
     o->no_prefix_cache = sim_chance(s, 10);
     if (sim_chance(s, 10)) {
-        *(sim_chance(s, 50) ? &o->fail_launch : &o->fail_wait) = 1 + (int32_t)sim_draw(s, 200);
+        const uint32_t how = sim_draw(s, 100);
+        *(how < 40   ? &o->fail_launch
+          : how < 80 ? &o->fail_wait
+                     : &o->hang) = 1 + (int32_t)sim_draw(s, 200);
     }
     if (sim_chance(s, 10)) {
         o->nan_first_token = 3 + (int32_t)sim_draw(s, 3);
@@ -107,7 +110,7 @@ static void step(struct sim *s)
     s->n_ended_in_step = 0;
     s->n_steps++;
     if (st != OCT_OK) {
-        const bool meant = st == OCT_E_DEVICE && (s->options.fail_launch || s->options.fail_wait);
+        const bool meant = st == OCT_E_DEVICE && fake_fails(&s->options);
         if (!meant || s->n_live != 0) {
             sim_wrong(s, "a step failed with %d live: %s", s->n_live, oct_last_error());
         }

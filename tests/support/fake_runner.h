@@ -26,13 +26,21 @@ struct fake_options {
     void *events_user;
     /* What goes wrong. Steps count from 1. */
     int32_t fail_launch, fail_wait; /* this step; 0: none */
-    int32_t nan_first_token;        /* a prompt that begins with it gives NaN; 0: none */
-    int32_t nan_position;           /* from this position on */
-    int64_t delay_us;               /* each step takes so long */
+    int32_t hang; /* this step is given up after its time, and goes on when the engine is closed */
+    bool never_ends;         /* that one does not even then */
+    int32_t nan_first_token; /* a prompt that begins with it gives NaN; 0: none */
+    int32_t nan_position;    /* from this position on */
+    int64_t delay_us;        /* each step takes so long */
     /* A sampled row reads one slot instead of all: for timing the engine. The slot's hash still
      * depends on the whole prefix. */
     bool quick;
 };
+
+/* The device fails in some step, one way or another. */
+static inline bool fake_fails(const struct fake_options *o)
+{
+    return o->fail_launch || o->fail_wait || o->hang;
+}
 
 struct fake {
     oct_engine *e;

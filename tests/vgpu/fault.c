@@ -4,6 +4,7 @@
 //
 //     NAME:N[+][=CODE]     the N-th call of NAME (counted from 1; + : and all after it)
 //     launch:N[+][=CODE]   the N-th kernel that runs faults (default 719)
+//     hang:N               the N-th kernel that runs never ends, nor does the call that waits for it
 //     lost[@DEVICE]:N[=CODE]   at the N-th call of anything the device is lost: every later call
 //                          with a context of it gives CODE (default 999)
 //
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "driver.h"
 
@@ -135,5 +137,10 @@ CUresult vg_fault_call(const char *name)
 
 CUresult vg_fault_launch(void)
 {
+    if (vg_fault_named("hang", 1) != 0) {
+        for (;;) {
+            (void)pause();
+        }
+    }
     return (CUresult)vg_fault_named("launch", CUDA_ERROR_LAUNCH_FAILED);
 }
