@@ -431,6 +431,7 @@ static void grow(struct oct_core *c)
     c->n_growing = 0;
 }
 
+/* Before events go out. */
 static void read_stats(struct oct_core *c)
 {
     struct oct_sched_stats s;
@@ -443,6 +444,9 @@ static void read_stats(struct oct_core *c)
     c->stats.n_preemptions = s.n_preemptions;
     c->stats.n_prefix_query_tokens = s.n_prefix_queries_tokens;
     c->stats.n_prefix_hit_tokens = s.n_prefix_hit_tokens;
+    if (c->ended_head) {
+        oct_mailbox_publish(&c->mail, &c->stats, take_n_started(c));
+    }
 }
 
 /* ---- a turn ---- */

@@ -296,6 +296,14 @@ void oct_mailbox_take(struct oct_mailbox *m, const struct oct_engine_stats *stat
     unlock(m);
 }
 
+void oct_mailbox_publish(struct oct_mailbox *m, const struct oct_engine_stats *stats,
+                         int32_t n_started)
+{
+    lock(m);
+    publish(m, stats, n_started);
+    unlock(m);
+}
+
 void oct_mailbox_retire(struct oct_mailbox *m, struct oct_req *ended,
                         const struct oct_engine_stats *stats, int32_t n_started)
 {

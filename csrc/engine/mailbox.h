@@ -73,9 +73,13 @@ bool oct_mailbox_is_owner(struct oct_mailbox *m);
 
 void oct_mailbox_set_owner(struct oct_mailbox *m, bool owns);
 /* Takes what has come, and publishes stats. n_started: requests that left the queue since the last
- * take or retire. sleep: if nothing has come, sleeps until something does. */
+ * take, publish or retire. sleep: if nothing has come, sleeps until something does. */
 void oct_mailbox_take(struct oct_mailbox *m, const struct oct_engine_stats *stats,
                       int32_t n_started, bool sleep, struct oct_mail *out);
+/* Publishes stats: before requests have their last event, so that who has his answer finds it
+ * counted. */
+void oct_mailbox_publish(struct oct_mailbox *m, const struct oct_engine_stats *stats,
+                         int32_t n_started);
 /* The requests of the list (by ended_next) have had their last event: they are forgotten and
  * whoever waits for them wakes. They are the owner's to free. */
 void oct_mailbox_retire(struct oct_mailbox *m, struct oct_req *ended,

@@ -288,7 +288,9 @@ Test(api, callbacks_may_submit_and_cancel_but_not_wait, .timeout = 60)
 }
 
 struct batches {
+    oct_engine *e;
     int n_calls, n_events, n_wrong;
+    uint64_t n_ends, n_uncounted;
     size_t largest;
 };
 
@@ -303,7 +305,10 @@ static void on_batch(void *user, const struct oct_event *const *events, size_t n
         for (size_t k = 0; k < i; k++) {
             b->n_wrong += events[k]->request == events[i]->request;
         }
+        b->n_ends += events[i]->finish != OCT_FINISH_NONE;
     }
+    const struct oct_engine_stats s = stats_of(b->e);
+    b->n_uncounted += s.n_length < b->n_ends || s.n_output_tokens < 20 * b->n_ends;
 }
 
 Test(api, on_events_is_called_once_a_step, .timeout = 60)
@@ -314,6 +319,7 @@ Test(api, on_events_is_called_once_a_step, .timeout = 60)
     const struct fake_options o = {.manual = true, .on_events = on_batch, .events_user = &b};
     struct fake f;
     fake_open(&o, &f);
+    b.e = f.e;
     for (int i = 0; i < N; i++) {
         struct oct_sampling sampling;
         story_prompt(&s[i], (uint64_t)i, 4, 0, 20);
@@ -334,6 +340,8 @@ Test(api, on_events_is_called_once_a_step, .timeout = 60)
     cr_assert_eq(b.n_events, 29 * 20);
     cr_assert_eq(b.n_wrong, 0);
     cr_assert_eq(b.largest, 8u);
+    cr_assert_eq(b.n_ends, 29u);
+    cr_assert_eq(b.n_uncounted, 0u, "who is told of his end is not in the stats yet");
 }
 
 /* ---- the queue ---- */
