@@ -45,6 +45,9 @@ int server_ask(struct server *s, const char *path, const char *header, const cha
 int server_ask_on(int fd, const char *path, const char *header, const char *body,
                   struct oct_buf *out);
 int server_connect(struct server *s); /* -1: refused */
+/* A port that is free, and that the kernel gives to nobody who asks for any: for a server that
+ * must be found again where it was. */
+uint16_t server_fixed_port(void);
 
 int64_t server_now_ms(void);
 

@@ -127,6 +127,19 @@ static size_t resident_bytes(pid_t pid)
     return kb * 1024;
 }
 
+/* Once it stays the same: the server gives memory back in its first quiet quarter second. */
+static size_t resident_at_rest(pid_t pid)
+{
+    size_t bytes = resident_bytes(pid);
+    for (int n_same = 0, i = 0; n_same < 6 && i < 200; i++) {
+        (void)usleep(100000);
+        const size_t now = resident_bytes(pid);
+        n_same = now == bytes ? n_same + 1 : 0;
+        bytes = now;
+    }
+    return bytes;
+}
+
 static int open_files(pid_t pid)
 {
     char path[64];
@@ -260,14 +273,14 @@ Test(load, forty_thousand_requests_from_a_thousand_connections_are_all_answered)
         while (client_n_busy(k)) {
             client_turn(k, 10);
         }
-        (void)usleep(600000); /* the server gives memory back in its first quiet quarter second */
-        bytes[wave] = resident_bytes(s.pid);
+        bytes[wave] = resident_at_rest(s.pid);
     }
     oct_free(conns);
     cr_assert_eq(w.n_answered, n_all);
     if (!SANITIZED) { /* a sanitizer keeps what was freed */
-        /* 50 bytes kept of each request would show. */
-        cr_assert(bytes[3] <= bytes[0] + (2u << 20) && bytes[3] <= bytes[1] + (2u << 20),
+        /* What a thousand connections hold settles into the holes of the heap, for some 20,000
+         * requests. After that 50 bytes kept of each would show. */
+        cr_assert(bytes[3] <= bytes[2] + (1u << 20) && bytes[3] <= bytes[0] + (4u << 20),
                   "%zu bytes after %ld answers, %zu after %ld, %zu after %ld, %zu after %ld",
                   bytes[0], waves[0], bytes[1], waves[1], bytes[2], waves[2], bytes[3], waves[3]);
     }

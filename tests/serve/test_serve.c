@@ -369,11 +369,25 @@ Test(serve, https_after_the_files_have_gone)
 
 /* ---- limits ---- */
 
-static bool is_closed_soon(int fd, int wait_ms)
+static bool is_closed(int fd)
 {
     char byte;
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    return poll(&p, 1, wait_ms) == 1 && recv(fd, &byte, 1, 0) == 0;
+    return poll(&p, 1, SERVER_PATIENCE_MS) == 1 && recv(fd, &byte, 1, 0) == 0;
+}
+
+/* Until the server has seen that those of before have closed: the one that asks is left. */
+static void wait_for_one_connection(struct server *s)
+{
+    const int64_t give_up = server_now_ms() + SERVER_PATIENCE_MS;
+    for (double n = 0; n != 1; (void)usleep(5000)) {
+        struct oct_buf b;
+        cr_assert_lt(server_now_ms(), give_up, "%g connections", n);
+        if (server_ask(s, "/metrics", "", NULL, &b) == 200) {
+            n = prometheus_value(b.data, "octavo_http_connections");
+        }
+        oct_buf_free(&b);
+    }
 }
 
 Test(serve, its_limits_are_those_of_the_flags)
@@ -387,22 +401,20 @@ Test(serve, its_limits_are_those_of_the_flags)
     expect(&s, "/v1/completions", body, 413, "larger");
     body[2000] = '\0';
     expect(&s, "/v1/completions", body, 400, "error");
-    (void)usleep(300 * 1000); /* those connections have been seen to close */
+    wait_for_one_connection(&s);
     int fd[5];
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) { /* taken in this order */
         fd[i] = server_connect(&s);
         cr_assert_geq(fd[i], 0);
     }
-    (void)usleep(50 * 1000);
-    fd[4] = server_connect(&s);
     struct oct_buf b;
     cr_assert_eq(server_ask_on(fd[4], "/health", "", NULL, &b), 503, "%s", b.data ? b.data : "");
     oct_buf_free(&b);
     for (int i = 0; i < 4; i++) {
-        cr_assert(is_closed_soon(fd[i], 5000), "an idle connection stays");
+        cr_assert(is_closed(fd[i]), "an idle connection stays");
         (void)close(fd[i]);
     }
-    (void)usleep(50 * 1000);
+    wait_for_one_connection(&s);
     expect(&s, "/health", NULL, 200, "ready");
     /* one runs, one waits, the third is one too many */
     static const char slow[] = "{\"prompt\": \"x\", \"max_tokens\": 250, \"ignore_eos\": true, "
@@ -414,6 +426,7 @@ Test(serve, its_limits_are_those_of_the_flags)
                              sizeof slow - 1, slow);
     int n_busy = 0;
     for (int round = 0; round < 20 && n_busy == 0; round++) {
+        wait_for_one_connection(&s);
         for (int i = 0; i < 3; i++) {
             fd[i] = server_connect(&s);
             cr_assert_eq(write(fd[i], request, (size_t)len), len);
@@ -474,8 +487,8 @@ Test(serve, without_files_it_goes_on_and_recovers)
         (void)close(fd[i]);
     }
     int status = 0;
-    const int64_t begin_ms = server_now_ms();
-    while (status != 200 && server_now_ms() - begin_ms < 5000) {
+    const int64_t give_up = server_now_ms() + SERVER_PATIENCE_MS;
+    while (status != 200 && server_now_ms() < give_up) {
         status = server_ask(&s, "/v1/completions", "", completion, NULL);
     }
     cr_assert_eq(status, 200, "%s", s.err.data);
@@ -484,39 +497,28 @@ Test(serve, without_files_it_goes_on_and_recovers)
 
 /* ---- standard error ---- */
 
-/* A port that is free now: a server whose words nobody can read cannot tell its own. */
-static uint16_t free_port(void)
+/* A request by a Unix socket: a server whose words nobody can read cannot tell its port, and one
+ * that was free a moment ago may be another's by now. 0: it does not listen, or no answer. */
+static int ask_unix(const char *path, const char *what, const char *body)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof to;
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    cr_assert(bind(fd, (struct sockaddr *)&to, len) == 0 &&
-              getsockname(fd, (struct sockaddr *)&to, &len) == 0);
-    (void)close(fd);
-    return ntohs(to.sin_port);
-}
-
-static void wait_until_ready(struct server *s)
-{
-    const int64_t give_up = server_now_ms() + SERVER_PATIENCE_MS;
-    while (server_ask(s, "/ready", "", NULL, NULL) != 200) {
-        cr_assert_lt(server_now_ms(), give_up);
-        (void)usleep(20 * 1000);
-    }
+    const int fd = connect_unix(path);
+    return fd < 0 ? 0 : server_ask_on(fd, what, "", body, NULL);
 }
 
 Test(serve, a_log_that_cannot_be_written_holds_up_nothing)
 {
-    char flags[64];
+    char path[PATH_BYTES], flags[PATH_BYTES + 64];
     struct server s;
     /* a full disk */
-    const uint16_t port = free_port();
-    (void)snprintf(flags, sizeof flags, "--enable-log-requests|--port|%u", port);
+    (void)snprintf(flags, sizeof flags, "--enable-log-requests|--uds|%s", in_dir(path, "full"));
     start(&s, flags, NULL, "/dev/full");
-    s.port = port;
-    wait_until_ready(&s);
+    const int64_t late = server_now_ms() + SERVER_PATIENCE_MS;
+    while (ask_unix(path, "/ready", NULL) != 200) {
+        cr_assert_lt(server_now_ms(), late);
+        (void)usleep(20 * 1000);
+    }
     for (int i = 0; i < 50; i++) {
-        cr_assert_eq(server_ask(&s, "/v1/completions", "", completion, NULL), 200);
+        cr_assert_eq(ask_unix(path, "/v1/completions", completion), 200);
     }
     server_stop(&s);
     /* a reader that has gone */

