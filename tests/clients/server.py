@@ -12,7 +12,8 @@ import urllib.request
 
 class Server:
     def __init__(self, octavo, model, *flags):
-        self.log = tempfile.TemporaryFile('w+b')
+        # Appended to, and read through another descriptor: reading must not move where it writes.
+        self.log = tempfile.NamedTemporaryFile('ab')
         self.process = subprocess.Popen(
             [octavo, 'serve', model, '--port', '0', *flags],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
@@ -22,13 +23,13 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > end:
                 self.process.kill()
                 raise RuntimeError('octavo serve did not get ready:\n' + self.said())
-            found = re.search(r'http://127\.0\.0\.1:(\d+)', self.said())
+            found = re.search(r'http://127\.0\.0\.1:(\d+)[,\s]', self.said())
             self.url = f'http://127.0.0.1:{found[1]}' if found else None
             time.sleep(0.02)
 
     def said(self):
-        self.log.seek(0)
-        return self.log.read().decode('utf-8', 'replace')
+        with open(self.log.name, 'rb') as f:
+            return f.read().decode('utf-8', 'replace')
 
     def is_ready(self):
         try:
