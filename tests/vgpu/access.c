@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "chk.h"
 #include "dec.h"
 #include "exec.h"
 #include "mem.h"
@@ -21,11 +22,16 @@ static bool touch_global(struct vg_warp *w, const struct vg_touch *t, const uint
 {
     unsigned checks = w->cta->grid->launch->checks;
     if (checks) {
+        bool released = false;
         if (t->strong && (checks & VG_CHECK_RACE)) {
-            vg_sync_atomic_global(w, addr, m, t->reads, t->writes, t->acquire, t->release);
+            released =
+                vg_sync_atomic_global(w, addr, m, t->reads, t->writes, t->acquire, t->release);
         }
         if (!vg_check_global(w, addr, m, t->bytes, t->kind)) {
             return false;
+        }
+        if (released) { // only now: who acquires it knows of the releasing write itself too
+            vg_clock_tick(w);
         }
     }
     if (host != addr) {

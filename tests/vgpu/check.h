@@ -67,8 +67,8 @@ void vg_sync_cluster_wait(struct vg_warp *w);
 void vg_sync_fence(struct vg_warp *w, uint32_t mask, enum vg_scope scope);
 // Atomic or strong access at these addresses (call before vg_check_*). reads: it returns or waits
 // for a value; writes: it changes it. acquire/release: of the instruction; relaxed ones pass false,
-// false.
-void vg_sync_atomic_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, bool reads,
+// false. True: it released; call vg_clock_tick() when the access is recorded.
+bool vg_sync_atomic_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, bool reads,
                            bool writes, bool acquire, bool release);
 void vg_sync_atomic_shared(struct vg_warp *w, struct vg_cta *target, const uint32_t off[32],
                            uint32_t mask, bool reads, bool writes, bool acquire, bool release);

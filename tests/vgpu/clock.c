@@ -396,12 +396,12 @@ static void far_out(struct vg_warp *w, uint32_t *vc, const uint32_t *far)
     }
 }
 
-void vg_sync_atomic_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, bool reads,
+bool vg_sync_atomic_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, bool reads,
                            bool writes, bool acquire, bool release)
 {
     struct vg_chk_grid *g = w->cta->grid->chk;
     if (!g->race) {
-        return;
+        return false;
     }
     struct vg_chk_warp *k = w->chk;
     uint64_t last = UINT64_MAX;
@@ -448,8 +448,6 @@ void vg_sync_atomic_global(struct vg_warp *w, const uint64_t addr[32], uint32_t 
             }
         }
     }
-    if (released) {
-        vg_clock_tick(w);
-    }
     pthread_mutex_unlock(&g->lock);
+    return released;
 }

@@ -261,6 +261,7 @@ KERNEL(flag_without_release)
             asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(v) : "l"(a.flags) : "memory");
         } while (v == 0);
         a.out[6] = a.out[5];
+        *a.flags = 0; // after the release, and after nothing else
     }
 }
 KERNEL(flag_without_acquire)
