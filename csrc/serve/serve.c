@@ -16,6 +16,7 @@
 #include "serve/serve_config.h"
 #include "serve/serve_log.h"
 #include "serve/serve_signal.h"
+#include "serve/serve_socket.h"
 
 #include "base/clock.h"
 #include "engine/thread.h"
@@ -334,6 +335,7 @@ static oct_status listen_there(struct server *s)
     uint16_t port;
     if (c->uds) {
         OCT_TRY(oct_http_listen_unix(s->http, c->uds));
+        oct_serve_socket_remove_later(c->uds);
         (void)snprintf(s->where, sizeof s->where, "unix:%s", c->uds);
         return OCT_OK;
     }

@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
 #include <netinet/in.h>
@@ -290,6 +291,39 @@ static int connect_unix(const char *path)
     return -1;
 }
 
+/* Its file goes a moment after the server. */
+static void expect_gone(const char *path)
+{
+    const int64_t give_up = server_now_ms() + SERVER_PATIENCE_MS;
+    for (struct stat sb; lstat(path, &sb) == 0;) {
+        cr_assert_lt(server_now_ms(), give_up, "%s is there still", path);
+        (void)usleep(2000);
+    }
+}
+
+/* Files that the server's child has open, which waits to remove the socket's file; -1: none. */
+static int files_of_child(pid_t pid)
+{
+    char path[64];
+    int child = 0, n = -3; /* "." and ".." */
+    (void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f && fscanf(f, "%d", &child) == 1) {
+        (void)snprintf(path, sizeof path, "/proc/%d/fd", child);
+        DIR *d = opendir(path); /* its memory holds keys: perhaps only root may look */
+        for (n = -2; d && readdir(d);) {
+            n++;
+        }
+        if (d) {
+            (void)closedir(d);
+        }
+    }
+    if (f) {
+        (void)fclose(f);
+    }
+    return n < 0 ? -1 : n;
+}
+
 Test(serve, a_unix_socket_serves_and_a_live_one_is_left_alone)
 {
     char path[PATH_BYTES], flags[PATH_BYTES + 16];
@@ -302,16 +336,30 @@ Test(serve, a_unix_socket_serves_and_a_live_one_is_left_alone)
     cr_assert(stat(path, &sb) == 0 && (sb.st_mode & 0077) == 0, "others may use it: %o",
               sb.st_mode);
     cr_assert_eq(server_ask_on(connect_unix(path), "/v1/completions", "", completion, NULL), 200);
+    const int n_files = files_of_child(s.pid); /* the end of a pipe, and the file itself */
+    cr_assert(n_files == 2 || n_files == -1, "%d files", n_files);
     start(&second, flags, NULL, NULL);
     cr_assert_eq(server_wait(&second), 2);
     cr_assert(strstr(second.err.data, path), "%s", second.err.data);
     server_free(&second);
     cr_assert_eq(server_ask_on(connect_unix(path), "/health", "", NULL, NULL), 200);
     server_stop(&s);
-    start(&s, flags, NULL, NULL); /* whatever the first left behind */
+    expect_gone(path);
+    start(&s, flags, NULL, NULL);
     (void)server_expect(&s, "requests at once");
     cr_assert_eq(server_ask_on(connect_unix(path), "/health", "", NULL, NULL), 200);
+    server_kill(&s, SIGKILL);
+    cr_assert_eq(server_wait(&s), 1000 + SIGKILL);
+    expect_gone(path);
+    server_free(&s);
+    /* what is no more its own stays */
+    start(&s, flags, NULL, NULL);
+    (void)server_expect(&s, "requests at once");
+    cr_assert_eq(unlink(path), 0);
+    oct_test_write_file(dir, "socket", "x", 1);
     server_stop(&s);
+    (void)usleep(100 * 1000); /* too short on a busy machine: then it is not seen, and no failure */
+    cr_assert_eq(stat(path, &sb), 0, "another's file is gone");
 }
 
 /* ---- TLS ---- */
