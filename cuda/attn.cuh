@@ -19,9 +19,10 @@
 #define K_ATTN_CUH
 
 #include "attn_plan.h"
+#include "attn_schedule.h"
 #include "ptx.cuh"
 
-enum { K_ATTN_TILE = K_PAGE_TOKENS, K_ATTN_SPLIT_TILES = K_ATTN_SPLIT_TOKENS / K_PAGE_TOKENS };
+enum { K_ATTN_TILE = K_PAGE_TOKENS };
 constexpr uint32_t kOnes = 0x3f803f80u; // two bf16
 
 K_DEV float k_neg_inf()

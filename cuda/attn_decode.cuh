@@ -4,11 +4,10 @@
 // rotation and the cache's new key and value before it.
 //
 // A unit is a sequence, a key head and up to 16 of its query heads; an item is one split of a unit.
-// The items of all units stand in one row, and each block takes a stretch of it of equal length, so
-// that no block has more than one item more than another, whatever the lengths, and the grid is a
-// fact of the device. A unit that lies within one block is merged in registers. Else each split's
-// result goes to the workspace, and the block that arrives last (a ticket) merges them, left to
-// right: the order is fixed, whoever does it.
+// Blocks take what begins in equal stretches of tiles, whatever the lengths (attn_schedule.h), and
+// the grid is a fact of the device. A unit that lies within one block is merged in registers. Else
+// each split's result goes to the workspace, and the block that arrives last (a ticket) merges
+// them, left to right: the order is fixed, whoever does it.
 //
 // An item, four warps:
 //     scores   warp w takes keys 16w..16w+15 of each of the (up to) 8 tiles: S in registers
@@ -473,22 +472,18 @@ K_DEV void k_decode(const k_attn_decode_args &p, char *smem)
     k_pdl_wait();
     const int per_key = a.n_heads / a.kv.n_kv_heads;
     const int subs = a.kv.n_kv_heads * ((per_key + 15) / 16);
-    int total = k_decode_count(a, subs, false, lane);
-    const bool units = total > p.max_items; // no room for partial results: no unit is cut
-    if (units) {
-        total = k_decode_count(a, subs, true, lane);
-    }
+    const int2 n = k_decode_count(a, subs, lane);
+    const bool whole = n.y > p.max_items; // no room for partial results: no unit is cut
     const int blocks = (int)gridDim.x, b = (int)blockIdx.x;
-    const int share = total / blocks, rest = total % blocks;
-    int at = b * share + min(b, rest);
-    const int end = at + share + (b < rest);
+    int at = k_attn_stretch(n.x, blocks, b);
+    const int end = k_attn_stretch(n.x, blocks, b + 1);
     k_decode_block<Shape, kCap, kRope> block(p, smem);
     while (at < end) {
         k_decode_unit u;
-        k_decode_find(a, subs, units, at, lane, &u, &u.from);
-        u.to = units ? u.n : min(u.n, u.from + end - at);
-        at += units ? 1 : u.to - u.from;
-        block.unit(u, subs);
+        at = k_decode_find(a, subs, whole, at, end, lane, &u);
+        if (u.from < u.to) { // else another block has the split that reaches in here
+            block.unit(u, subs);
+        }
     }
 }
 

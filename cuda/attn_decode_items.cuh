@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// attn_decode_items.cuh - which units and splits of a step a block of attn_decode.cuh takes.
+// attn_decode_items.cuh - which units and splits of a step a block of attn_decode.cuh takes, by the
+// arithmetic of attn_schedule.h.
 #ifndef K_ATTN_DECODE_ITEMS_CUH
 #define K_ATTN_DECODE_ITEMS_CUH
 
@@ -11,68 +12,76 @@ struct k_decode_unit {
     int seq, row, pos;
     int sub;        // which of the sequence's units: key head times stretches of 16 query heads
     int split0, n;  // first split with a visible key; how many there are
-    int from, to;   // the block's: 0 <= from < to <= n
+    int from, to;   // the block's: 0 <= from <= to <= n
     int first_item; // number of split 0 among all items
 };
 
-// Splits of sequence i; 0 if it is not one of ours.
-K_DEV int k_decode_splits(const k_attn_args &a, int i, k_decode_unit *u)
+// What the row of sequence i sees; no tiles and splits if it is not one of ours.
+K_DEV k_attn_reach k_decode_reach(const k_attn_args &a, int i, int *row, int *pos)
 {
-    if (i >= a.n_seqs) {
-        return 0;
+    if (i < a.n_seqs) {
+        const k_seq s = k_at<const k_seq>(a.seqs)[i];
+        if (s.n_rows == 1) {
+            *row = s.row;
+            *pos = k_at<const int32_t>(a.positions)[s.row];
+            return k_attn_reach_of(*pos, a.window);
+        }
     }
-    const k_seq s = k_at<const k_seq>(a.seqs)[i];
-    if (s.n_rows != 1) {
-        return 0;
-    }
-    u->row = s.row;
-    u->pos = k_at<const int32_t>(a.positions)[s.row];
-    u->split0 = k_attn_first_key(u->pos, a.window) / K_ATTN_SPLIT_TOKENS;
-    return u->pos / K_ATTN_SPLIT_TOKENS - u->split0 + 1;
+    return {};
 }
 
-// Finds the unit that holds item `at` (a unit's number if `whole`), and the split in it.
-K_DEV void k_decode_find(const k_attn_args &a, int subs, bool whole, int at, int lane,
-                         k_decode_unit *u, int *split)
+// Finds the unit that holds tile `at` of the row of all, and the splits of it that begin in
+// [at, end). Its end.
+K_DEV int k_decode_find(const k_attn_args &a, int subs, bool whole, int at, int end, int lane,
+                        k_decode_unit *u)
 {
-    int before = 0;
+    int tiles = 0, items = 0; // before
     for (int base = 0; base < a.n_seqs; base += 32) {
-        k_decode_unit mine = {};
-        const int n = k_decode_splits(a, base + lane, &mine);
-        const int items = (whole ? n > 0 : n) * subs;
-        const int sum = before + k_warp_inclusive(items, lane);
-        const unsigned past = __ballot_sync(0xffffffffu, sum > at);
+        int row = 0, pos = 0;
+        const k_attn_reach mine = k_decode_reach(a, base + lane, &row, &pos);
+        const int t = tiles + k_warp_inclusive(mine.n_tiles * subs, lane);
+        const int n = items + k_warp_inclusive(mine.n_splits * subs, lane);
+        const unsigned past = __ballot_sync(0xffffffffu, t > at);
         if (past) {
             const int who = __ffs((int)past) - 1;
             u->seq = base + who;
-            u->row = __shfl_sync(0xffffffffu, mine.row, who);
-            u->pos = __shfl_sync(0xffffffffu, mine.pos, who);
-            u->split0 = __shfl_sync(0xffffffffu, mine.split0, who);
-            u->n = __shfl_sync(0xffffffffu, n, who);
-            const int in = at - __shfl_sync(0xffffffffu, sum - items, who);
-            u->sub = whole ? in : in / u->n;
-            *split = whole ? 0 : in % u->n;
-            u->first_item = at - *split;
-            return;
+            u->row = __shfl_sync(0xffffffffu, row, who);
+            u->pos = __shfl_sync(0xffffffffu, pos, who);
+            const k_attn_reach r = k_attn_reach_of(u->pos, a.window);
+            u->split0 = r.split0;
+            u->n = r.n_splits;
+            const int first = __shfl_sync(0xffffffffu, t, who) - r.n_tiles * subs;
+            u->sub = (at - first) / r.n_tiles;
+            const int begin = first + u->sub * r.n_tiles;
+            u->first_item = __shfl_sync(0xffffffffu, n, who) - (subs - u->sub) * u->n;
+            u->from = k_attn_splits_before(r, at - begin, whole);
+            u->to = k_attn_splits_before(r, end - begin, whole);
+            return begin + r.n_tiles;
         }
-        before = __shfl_sync(0xffffffffu, sum, 31);
+        tiles = __shfl_sync(0xffffffffu, t, 31);
+        items = __shfl_sync(0xffffffffu, n, 31);
     }
+    return end; // not reached: at is one of them
 }
 
-// All items (units if `whole`) of the step.
-K_DEV int k_decode_count(const k_attn_args &a, int subs, bool whole, int lane)
+// All tiles and items of the step.
+K_DEV int2 k_decode_count(const k_attn_args &a, int subs, int lane)
 {
-    int n = 0;
+    int2 n = {0, 0};
     for (int i = lane; i < a.n_seqs; i += 32) {
-        k_decode_unit u;
-        const int splits = k_decode_splits(a, i, &u);
-        n += whole ? splits > 0 : splits;
+        int row, pos;
+        const k_attn_reach r = k_decode_reach(a, i, &row, &pos);
+        n.x += r.n_tiles;
+        n.y += r.n_splits;
     }
 #pragma unroll
     for (int d = 16; d > 0; d /= 2) {
-        n += __shfl_xor_sync(0xffffffffu, n, d);
+        n.x += __shfl_xor_sync(0xffffffffu, n.x, d);
+        n.y += __shfl_xor_sync(0xffffffffu, n.y, d);
     }
-    return n * subs;
+    n.x *= subs;
+    n.y *= subs;
+    return n;
 }
 
 #endif

@@ -29,6 +29,11 @@ template <int kD, int kSlots, int kBlocks> struct k_decode_shape {
     static constexpr int RUN_AT = END + 16 * Q_ROW; // [2 * PAIRS][128 threads] float4
     static constexpr int FRESH_AT = RUN_AT + 2 * PAIRS * THREADS * 16; // [2][128 threads] 16 bytes
     static constexpr int SMEM = SPILLS ? FRESH_AT + 2 * THREADS * 16 : END;
+    // While one slot of a warp is used the others are under way. 32 KB an SM cover the latency of
+    // HBM at full bandwidth with room for the turns in which a block only computes.
+    static constexpr int IN_FLIGHT = BLOCKS * WARPS * (SLOTS - 1) * 16 * D * 2;
+    static_assert(IN_FLIGHT >= 32 << 10, "bytes of K or V under way on an SM");
+    static_assert(BLOCKS * (SMEM + 1024) <= 167936, "they fit, on the smaller of the two SMs");
 };
 using k_decode_d64 = k_decode_shape<64, 4, 2>;
 using k_decode_d96 = k_decode_shape<96, 3, 2>;
