@@ -29,6 +29,8 @@ static uint64_t lay_out(struct k_sample_kernel_args *p, k_ptr base)
     at += up256(stretches * sizeof(struct k_sample_part));
     p->raw_sums = base + at;
     at += up256(stretches * sizeof(uint64_t));
+    p->sums = base + at;
+    at += up256(stretches * sizeof(uint64_t));
     p->tops = base + at;
     at += up256(stretches * K_SAMPLE_MAX_TOP * sizeof(uint64_t));
     p->segments = base + at;
@@ -71,12 +73,15 @@ int k_plan_sample(const struct k_facts *f, const struct k_work *w, const struct 
         };
         K_LAUNCH_ARGS(&out[i], p);
     }
-    /* Counted in machine code, of a token: 8 for maxima, 23 for a weight (39 with its bucket, which
+    /* Counted in machine code, of a token: 8 for maxima, 23 for a weight (35 with its bucket, which
      * only rows with top-k or top-p need; these are also read a third time). */
     out[0].cost.read_bytes += logits;
     out[0].cost.warp_instructions = logits / 4 / 32 * 8;
     out[1].cost.read_bytes += logits;
     out[1].cost.warp_instructions = logits / 4 / 32 * 23;
+    if (out[2].smem_bytes < K_SAMPLE_NEAR_LIST * 8) {
+        out[2].smem_bytes = K_SAMPLE_NEAR_LIST * 8;
+    }
     out[2].cost.write_bytes = rows * sizeof(struct k_sample_out);
     return 3;
 }

@@ -2,17 +2,16 @@
 //
 // sample.cu - sampling (sample.h): maxima and sums; sample_pick.cu draws. Grid of all three: x over
 // stretches of a row, y over rows. A block has its stretch in shared memory, brought there by
-// cp.async (8 to 32 KiB; four to six blocks, so 128 KB and more are on their way to each
+// cp.async (8 to 32 KiB; three to six blocks, so 96 KB and more are on their way to each
 // multiprocessor), and applies the edits there, so that the logits stay as they are.
 //
 // Limits: logits come once from memory (sample_max) and then, if they are not more than it holds,
-// from L2. Of a token sample_max takes 8 instructions, sample_sum 23, or 39 where the row has a
-// border and its buckets are filled: on the H100 64 x 131072 take 11 us of memory, then 9 or 14 us
+// from L2. Of a token sample_max takes 8 instructions, sample_sum 23, or 35 where the row has a
+// border and its buckets are filled: on the H100 64 x 131072 take 11 us of memory, then 9 or 13 us
 // of instructions. sample_pick reads again the rows with a border only, and compares: 4
-// instructions for a token below it.
+// instructions for a token below it. Shared memory costs no more than if all logits were equal:
+// nothing is counted in a place that two lanes of a warp could share.
 #include "sample.cuh"
-
-#include <stddef.h>
 
 // ---- sample_max ----
 
@@ -79,7 +78,8 @@ K_DEV stats stretch_stats(const float *l, int from, int n)
             }
         },
         [](int) {});
-    return {rank_of(top, at), key_of(top), key_of(least), nan != nan || top == K_INFINITY};
+    const bool bad = nan != nan || top == K_INFINITY;
+    return {rank_of(top, at), key_of(top), bad ? 0 : key_of(least)};
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads)
@@ -100,7 +100,9 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     }
     load_stretch(w.logits, w.n, l);
     if (w.row.n_top > 0) {
-        list_top(l, w, k_at<uint64_t>(p.tops) + part * K_SAMPLE_MAX_TOP);
+        list_top(l, w,
+                 k_at<uint64_t>(p.tops) + (int64_t)w.b * p.n_stretches * K_SAMPLE_MAX_TOP +
+                     (int)blockIdx.x * w.row.n_top);
     }
     stats s = stretch_stats(l, w.from, w.n);
     if (has_edits(w.row)) {
@@ -109,44 +111,50 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         edit_stretch(w.row, w.from, w.n, l);
         s = stretch_stats(l, w.from, w.n);
         s.raw_max = raw.raw_max;
-        s.bad |= raw.bad;
+        s.least = raw.least == 0 ? 0 : s.least;
     }
     s = block_stats(s);
     if (tid == 0) {
-        k_at<k_sample_part>(p.parts)[part] = {s.best, s.raw_max, s.least, s.bad, 0};
+        k_at<k_sample_part>(p.parts)[part] = {s.best, s.raw_max, s.least};
     }
 }
 
 // ---- sample_sum ----
 
-// A row's buckets, of one stretch: masses in two parts, so that 8192 of them fit 32 bits each.
+// A row's buckets, of one stretch. Each lane counts in a column of its own, which is a bank, so
+// that no two lanes of a warp ever meet in one, wherever the logits say that they count; only warps
+// share columns. A cell: the number of tokens above, their weight below (sample.cuh).
 struct histogram {
-    uint32_t lo[K_SAMPLE_BUCKETS], hi[K_SAMPLE_BUCKETS], n[K_SAMPLE_BUCKETS];
+    uint32_t cell[K_SAMPLE_BUCKETS][32];
 };
-constexpr int kLoBits = 17;
+constexpr int kMassBits = 32 - kCountBits;
+constexpr uint32_t kMassMask = (1u << kMassBits) - 1;
+static_assert(K_SAMPLE_MAX_STRETCH / 32 < 1 << kCountBits, "a column's tokens are counted");
+static_assert(K_SAMPLE_MAX_STRETCH / 32 * kMost < 1 << kMassBits, "and their weight fits");
 
-// Adds to shared memory what is not 0.
-K_DEV void add_shared(uint32_t to, uint32_t v)
+// exp(x) of |x| < 0.0985, within 2^-17.8.
+K_DEV float exp_near(float x)
 {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.u32 p, %1, 0;\n@p red.shared.add.u32 [%0], %1;\n}" ::"r"(to),
-        "r"(v)
-        : "memory");
+    float p = __fmaf_rn(x, 1.66666666666667e-1f, 0.5f);
+    p = __fmaf_rn(p, x, 1.0f);
+    return __fmaf_rn(p, x, 1.0f);
 }
 
-// h: address of the histogram.
-template <bool kMasses, bool kCounts> K_DEV void count(uint32_t h, int bucket, const weight_sum &w)
+// Counts a token of that exponent, unless its weight is rounded to 0: then it adds 0, which is
+// quicker than to branch. column: the address of the lane's.
+K_DEV void count(uint32_t column, float weight, float x, const head &d)
 {
-    const uint32_t at = h + (uint32_t)bucket * 4;
-    const uint32_t lo = (uint32_t)w.fine() & ((1u << kLoBits) - 1);
-    const uint32_t hi = (w.coarse() << (23 - kLoBits)) + (uint32_t)(w.fine() >> kLoBits);
-    if (kMasses) {
-        add_shared(at + (uint32_t)offsetof(histogram, lo), lo);
-        add_shared(at + (uint32_t)offsetof(histogram, hi), hi);
-    }
-    if (kCounts) {
-        add_shared(at + (uint32_t)offsetof(histogram, n), (lo | hi) != 0);
-    }
+    constexpr uint32_t kBig = 0x4b000000u; // 2^23: a sum with it is rounded to an integer
+    const float big = __uint_as_float(kBig), last = big + (K_SAMPLE_BUCKETS - 1);
+    x = fmaxf(x, -25.0f);
+    const float t = fminf(__fmaf_rn(x, d.per_bucket, big), last); // as bucket_of() does it
+    const float from_middle = __fmaf_rn(__fsub_rn(t, big), -d.width, x);
+    const float units = __fmaf_rn(exp_near(from_middle), (float)kMiddle, big);
+    const uint32_t one = __float_as_uint(units) - kBig + (1u << kMassBits);
+    const uint32_t at = column - kBig * sizeof(histogram::cell[0]) +
+                        __float_as_uint(t) * (uint32_t)sizeof(histogram::cell[0]);
+    asm volatile("red.shared.add.u32 [%0], %1;" ::"r"(at), "r"(weight > 0x1p-35f ? one : 0)
+                 : "memory");
 }
 
 // f(weight of exp, logit) of the stretch, and after(segment) behind each.
@@ -166,29 +174,68 @@ K_DEV void each_exp(const float *l, int n, float max, float scale, F f, G after)
         after);
 }
 
-template <bool kMasses, bool kCounts>
-K_DEV void fill(histogram &h, const float *l, int n, const head &d)
+K_DEV void clear(histogram &h)
 {
-    const uint32_t to = k_smem(&h);
+    uint4 *cells = reinterpret_cast<uint4 *>(&h);
+    for (int i = (int)threadIdx.x; i < (int)sizeof h / 16; i += kThreads) {
+        cells[i] = make_uint4(0, 0, 0, 0);
+    }
+    __syncthreads();
+}
+
+// The stretch's tokens into h. Returns the weight of the thread's.
+K_DEV uint64_t fill(histogram &h, const float *l, int n, const head &d)
+{
+    const uint32_t column = k_smem(&h) + threadIdx.x % 32 * 4;
+    uint64_t sum = 0;
+    weight_sum part;
     each_exp(
         l, n, d.max, d.scale,
         [&](float weight, float x) {
-            weight_sum one;
-            one.add(weight);
-            count<kMasses, kCounts>(to, bucket_of(x, d.per_bucket), one);
+            part.add(weight);
+            count(column, weight, x, d);
         },
-        [](int) {});
+        [&](int) {
+            sum += part.value();
+            part = weight_sum();
+        });
+    __syncthreads();
+    return sum;
+}
+
+// A stretch's buckets to the row's.
+K_DEV void add_buckets(const histogram &h, uint64_t *row)
+{
+    static_assert(2 * K_SAMPLE_BUCKETS == kThreads, "two threads a bucket");
+    const int bucket = (int)threadIdx.x / 2, half = (int)threadIdx.x % 2;
+    uint32_t mass = 0, n = 0;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        // Eight neighbours read at a time: of four buckets, in turn, all banks.
+        const int column = half * 16 + (i + bucket) % 4 * 4;
+        const uint4 v = *reinterpret_cast<const uint4 *>(&h.cell[bucket][column]);
+        mass += (v.x & kMassMask) + (v.y & kMassMask) + (v.z & kMassMask) + (v.w & kMassMask);
+        n += (v.x >> kMassBits) + (v.y >> kMassBits) + (v.z >> kMassBits) + (v.w >> kMassBits);
+    }
+    mass += __shfl_xor_sync(kAll, mass, 1);
+    n += __shfl_xor_sync(kAll, n, 1);
+    // All of a warp's or none: whole sectors.
+    if (__any_sync(kAll, n) && half == 0) {
+        atomicAdd(reinterpret_cast<unsigned long long *>(&row[bucket]),
+                  (uint64_t)n << kSumBits | mass);
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads)
     sample_sum_f32(const __grid_constant__ args_t p)
 {
     extern __shared__ __align__(16) float l[];
-    __shared__ histogram h;
+    __shared__ __align__(16) histogram h;
     k_pdl_launch();
     k_pdl_wait();
     const place w = place_of(p);
     const int tid = (int)threadIdx.x, lane = tid % 32;
+    const int64_t part_of_row = (int64_t)w.b * p.n_stretches + (int)blockIdx.x;
     const bool draws = w.row.temperature != 0, logprobs = w.row.n_top >= 0;
     if (!draws && !logprobs) {
         return;
@@ -209,7 +256,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
             });
         raw = block_sum(raw);
         if (tid == 0) {
-            k_at<uint64_t>(p.raw_sums)[(int64_t)w.b * p.n_stretches + (int)blockIdx.x] = raw;
+            k_at<uint64_t>(p.raw_sums)[part_of_row] = raw;
         }
     }
     if (!draws) {
@@ -219,29 +266,12 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         edit_stretch(w.row, w.from, w.n, l);
     }
     if (asks_border(w.row, p.a.vocab)) {
-        const bool masses = w.row.top_p < 1, counts = asks_top_k(w.row, p.a.vocab);
-        for (int i = tid; i < K_SAMPLE_BUCKETS; i += kThreads) {
-            h.lo[i] = h.hi[i] = h.n[i] = 0;
+        clear(h);
+        const uint64_t sum = block_sum(fill(h, l, w.n, d));
+        if (tid == 0) {
+            k_at<uint64_t>(p.sums)[part_of_row] = sum;
         }
-        __syncthreads();
-        if (masses && counts) {
-            fill<true, true>(h, l, w.n, d);
-        } else if (masses) {
-            fill<true, false>(h, l, w.n, d);
-        } else {
-            fill<false, true>(h, l, w.n, d);
-        }
-        __syncthreads();
-        k_sample_buckets *out = k_at<k_sample_buckets>(p.buckets) + w.b;
-        for (int i = tid; i < K_SAMPLE_BUCKETS; i += kThreads) {
-            const uint64_t mass = ((uint64_t)h.hi[i] << kLoBits) + h.lo[i];
-            if (mass) {
-                atomicAdd(reinterpret_cast<unsigned long long *>(&out->mass[i]), mass);
-            }
-            if (h.n[i]) {
-                atomicAdd(&out->n[i], h.n[i]);
-            }
-        }
+        add_buckets(h, (k_at<k_sample_buckets>(p.buckets) + w.b)->sum);
         return;
     }
     uint64_t *segments =

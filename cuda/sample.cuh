@@ -193,16 +193,23 @@ K_DEV void load_stretch(const float *row, int n, float *l)
     }
 }
 
+// A token and what is said of it.
+K_DEV uint2 pair_at(const void *list, int i)
+{
+    return static_cast<const uint2 *>(list)[i];
+}
+
 // Steps 2 to 6 for tokens from .. from + n - 1, each step after the one before.
 K_DEV void edit_stretch(const row_t &r, int from, int n, float *l)
 {
     const int tid = (int)threadIdx.x;
-    const k_sample_bias *bias = k_at<const k_sample_bias>(r.bias);
+    static_assert(sizeof(k_sample_bias) == 8 && sizeof(k_sample_count) == 8, "read whole");
 #pragma unroll 2
     for (int i = tid; i < r.n_bias; i += kThreads) {
-        const uint32_t at = (uint32_t)(bias[i].token - from);
+        const uint2 bias = pair_at(k_at<const void>(r.bias), i);
+        const uint32_t at = bias.x - (uint32_t)from;
         if (at < (uint32_t)n) {
-            l[at] = __fadd_rn(l[at], bias[i].value);
+            l[at] = __fadd_rn(l[at], __uint_as_float(bias.y));
         }
     }
     __syncthreads();
@@ -227,12 +234,12 @@ K_DEV void edit_stretch(const row_t &r, int from, int n, float *l)
     }
     __syncthreads();
     if (has_penalties(r)) {
-        const k_sample_count *counts = k_at<const k_sample_count>(r.counts);
 #pragma unroll 2
         for (int i = tid; i < r.n_counts; i += kThreads) {
-            const uint32_t at = (uint32_t)(counts[i].token - from);
+            const uint2 count = pair_at(k_at<const void>(r.counts), i);
+            const uint32_t at = count.x - (uint32_t)from;
             if (at < (uint32_t)n) {
-                const int times = counts[i].n_output;
+                const int times = (int)count.y;
                 const float f = l[at];
                 const float g = f > 0 ? __fdiv_rn(f, r.repetition) : __fmul_rn(f, r.repetition);
                 l[at] = __fsub_rn(g, __fadd_rn(__fmul_rn(r.frequency, (float)times),
@@ -284,6 +291,21 @@ template <class F, class G> K_DEV void each_four(const float *l, int n, F f, G a
 
 // ---- reductions ----
 
+// What lane 0 of each warp has: lane i gets that of warp i % kWarps. A barrier before and after.
+template <class T> K_DEV T of_warps(T v)
+{
+    static_assert(sizeof(T) <= 16 && 32 % kWarps == 0, "one access, all lanes");
+    __shared__ __align__(16) T warps[kWarps];
+    const int lane = (int)threadIdx.x % 32;
+    if (lane == 0) {
+        warps[threadIdx.x / 32] = v;
+    }
+    __syncthreads();
+    v = warps[lane % kWarps];
+    __syncthreads();
+    return v;
+}
+
 K_DEV uint64_t warp_max(uint64_t v)
 {
     const uint32_t hi = __reduce_max_sync(kAll, (uint32_t)(v >> 32));
@@ -291,7 +313,7 @@ K_DEV uint64_t warp_max(uint64_t v)
     return (uint64_t)hi << 32 | lo;
 }
 
-// Below 2^48 in all.
+// Below 2^56 in all.
 K_DEV uint64_t warp_sum(uint64_t v)
 {
     const uint32_t lo = __reduce_add_sync(kAll, (uint32_t)v & 0xffffffu);
@@ -299,79 +321,47 @@ K_DEV uint64_t warp_sum(uint64_t v)
     return ((uint64_t)hi << 24) + lo;
 }
 
-// Of all threads, for all of them. Each call is a barrier before and after.
+// Of all threads, for all of them.
 K_DEV uint64_t block_max(uint64_t v)
 {
-    __shared__ uint64_t warps[kWarps];
-    v = warp_max(v);
-    if (threadIdx.x % 32 == 0) {
-        warps[threadIdx.x / 32] = v;
-    }
-    __syncthreads();
-    for (int i = 0; i < kWarps; i++) {
-        v = max(v, warps[i]);
-    }
-    __syncthreads();
-    return v;
+    return warp_max(of_warps(warp_max(v)));
+}
+
+K_DEV uint64_t block_sum(uint64_t v)
+{
+    v = of_warps(warp_sum(v));
+    return warp_sum(threadIdx.x % 32 < kWarps ? v : 0);
 }
 
 // What the threads before this one have, and in *total what all have.
 K_DEV uint64_t block_prefix(uint64_t v, uint64_t *total)
 {
-    __shared__ uint64_t warps[kWarps];
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
     uint64_t sum = v;
+#pragma unroll
     for (int d = 1; d < 32; d *= 2) {
         const uint64_t left = __shfl_up_sync(kAll, sum, (unsigned)d);
         sum += lane >= d ? left : 0;
     }
-    if (lane == 31) {
-        warps[warp] = sum;
-    }
-    __syncthreads();
-    uint64_t before = 0, all = 0;
-    for (int i = 0; i < kWarps; i++) {
-        before += i < warp ? warps[i] : 0;
-        all += warps[i];
-    }
-    __syncthreads();
-    *total = all;
-    return before + sum - v;
-}
-
-K_DEV uint64_t block_sum(uint64_t v)
-{
-    uint64_t total;
-    (void)block_prefix(v, &total);
-    return total;
+    const uint64_t warps = of_warps(__shfl_sync(kAll, sum, 31));
+    *total = warp_sum(lane < kWarps ? warps : 0);
+    return warp_sum(lane < warp ? warps : 0) + sum - v;
 }
 
 // A row or a part of it.
 struct stats {
     uint64_t best;           // rank of the largest edited logit
-    uint32_t raw_max, least; // keys
-    bool bad;
+    uint32_t raw_max, least; // keys; least 0: a NaN or +inf was met
 };
+
+K_DEV stats warp_stats(stats v)
+{
+    return {warp_max(v.best), __reduce_max_sync(kAll, v.raw_max), __reduce_min_sync(kAll, v.least)};
+}
 
 K_DEV stats block_stats(stats v)
 {
-    __shared__ stats warps[kWarps];
-    v.best = warp_max(v.best);
-    v.raw_max = __reduce_max_sync(kAll, v.raw_max);
-    v.least = __reduce_min_sync(kAll, v.least);
-    v.bad = __any_sync(kAll, v.bad);
-    if (threadIdx.x % 32 == 0) {
-        warps[threadIdx.x / 32] = v;
-    }
-    __syncthreads();
-    for (int i = 0; i < kWarps; i++) {
-        v.best = max(v.best, warps[i].best);
-        v.raw_max = max(v.raw_max, warps[i].raw_max);
-        v.least = min(v.least, warps[i].least);
-        v.bad |= warps[i].bad;
-    }
-    __syncthreads();
-    return v;
+    return warp_stats(of_warps(warp_stats(v)));
 }
 
 // ---- what sample_sum and sample_pick know of a row ----
@@ -379,32 +369,52 @@ K_DEV stats block_stats(stats v)
 struct head {
     float max, raw_max, scale;
     float per_bucket; // buckets a unit of the exponent, negative
+    float width;      // of a bucket, in units of the exponent, negative
     int best;         // the token with the largest edited logit
     bool refused;
 };
 
 K_DEV head head_of(const args_t &p, const row_t &r, int b)
 {
-    stats s = {0, 0, kAll, false};
+    stats s = {0, 0, kAll};
     const int tid = (int)threadIdx.x;
     static_assert(K_SAMPLE_MAX_STRETCHES <= kThreads, "a thread a part");
     if (tid < p.n_stretches) {
-        const k_sample_part part =
-            k_at<const k_sample_part>(p.parts)[(int64_t)b * p.n_stretches + tid];
-        s = {part.best, part.raw_max, part.least, part.bad != 0};
+        const uint4 v =
+            k_load16(k_at<const k_sample_part>(p.parts) + (int64_t)b * p.n_stretches + tid);
+        s = {(uint64_t)v.y << 32 | v.x, v.z, v.w};
     }
     s = block_stats(s);
     head h;
     h.max = logit_of(s.best);
     h.raw_max = float_of(s.raw_max);
     h.best = token_of(s.best);
-    h.refused = s.bad || h.max == -K_INFINITY;
+    h.refused = s.least == 0 || h.max == -K_INFINITY;
     h.scale = scale_of(r);
     // Buckets share out what lies between the largest and the smallest weight that is one.
-    const float range = fminf(-exponent_of(float_of(s.least), h.max, h.scale), 25.0f);
-    h.per_bucket = __fdiv_rn((float)(1 - K_SAMPLE_BUCKETS), fmaxf(range, 1e-30f));
+    float range = fminf(-exponent_of(float_of(s.least), h.max, h.scale), 25.0f);
+    range = fmaxf(range, 1e-30f);
+    h.per_bucket = __fdiv_rn((float)(1 - K_SAMPLE_BUCKETS), range);
+    h.width = __fdiv_rn(range, (float)(1 - K_SAMPLE_BUCKETS));
     return h;
 }
+
+// ---- buckets ----
+//
+// A bucket's sum, in one integer: how many of its tokens have a weight, and these weights over that
+// of the bucket's middle, exp(bucket * width), in units of 1 / kMiddle. A bucket is at most 25 /
+// 127 wide, so that a weight is within exp(0.0985) of the middle's, at most kMost units.
+//
+// This is what the true sum (weights are multiples of 2^-34) differs from it: rounding to a unit,
+// 1/2 of at least 25980, 2^-15.6; the cubic in exp_near, 0.0985^4 / 24 and its like; the bucket's
+// middle, rounded twice, 25 * 2^-24 each; exp_of twice, within 2^-22. All of it is below 2^-15 of
+// the sum, and 2^-35 a token for the rounding of its weight. 2^-kSlackBits is four times the
+// first, so that its floor is enough too; and a whole unit of 2^-34 is allowed for each token.
+constexpr int kSlackBits = 13;
+constexpr int kMiddle = 28672, kMost = 31650;
+constexpr int kCountBits = 9; // of a cell of sample_sum's histogram; the others are weight
+constexpr int kSumBits = 40;  // weight in k_sample_buckets::sum
+static_assert((uint64_t)K_SAMPLE_MAX_VOCAB * kMost < 1ull << kSumBits, "a row's weight fits");
 
 // The bucket of a token, 0 for the likeliest: less likely tokens are in the same or a later one.
 K_DEV int bucket_of(float x, float per_bucket)

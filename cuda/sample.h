@@ -28,7 +28,8 @@
  * last, so that it prunes what top_p left.
  *
  *   logits  [B, vocab] fp32, row stride logits_stride; may be overwritten
- *   rows    [B] struct k_sample_row; its lists live in the same memory space
+ *   rows    [B] struct k_sample_row; its lists live in the same memory space, each
+ *           from a multiple of 16 bytes on (kernels)
  *   out     [B] struct k_sample_out
  *   top     [B, max_top] struct k_sample_top: the n_top most likely tokens by 1., largest first,
  *           equals by lowest index; token -1 and logprob -inf in those past vocab; may be 0 if

@@ -4,33 +4,79 @@
 //
 // A row without a border is finished by its first block, the others leave at once. With a border,
 // the buckets that sample_sum filled say in which of them it lies. Each block sums what is above,
-// by segment, and lists the tokens of those buckets; the block that comes last for its row (a
-// ticket) finds the border among the listed ones and finishes. Where they are too many for the list
-// (a vocabulary of near-equals), it walks the row again.
+// by segment, and lists the tokens of those buckets, first in shared memory and then in one piece
+// of the row's list; the block that comes last for its row (a ticket) finds the border among the
+// listed ones and finishes. Where they are too many for the list (a vocabulary of near-equals), it
+// walks the row again.
 #include "sample.cuh"
 
-// What is looked for by walking down from the largest logit: the first token at which so many
-// tokens, or so much weight, are reached.
+// The buckets in which borders may lie.
 struct border_plan {
-    int k, first, last; // the bucket of top_k (none: past all), the range of that of top_p
-    uint64_t n_above_k; // tokens in the buckets above k
-    uint64_t above_k, above_first; // weight in the buckets above
+    int k, first, last; // that of top_k (none: past all), the range of that of top_p
+    uint32_t n_above_k; // tokens in the buckets above k
 };
-
-__shared__ uint64_t s_mass[K_SAMPLE_BUCKETS]; // up to and with the bucket
-__shared__ uint64_t s_hist[K_SAMPLE_BUCKETS];
-__shared__ uint32_t s_n[K_SAMPLE_BUCKETS];
-__shared__ int s_found[4];
-__shared__ row_t s_row;
 
 struct task {
     const args_t *p;
     int b;
     const row_t &row;    // in shared memory
     const float *logits; // the row
-    head d;
-    float *l; // a stretch in shared memory
+    const head &d;       // in shared memory
+    float *l;            // a stretch in shared memory, or the row's list
 };
+
+// Used one after the other: what a block lists; counters of digits; weights by segment.
+constexpr int kOwnList = 1024, kDigitBits = 5, kDigits = 1 << kDigitBits;
+constexpr int kMaxSegments = K_SAMPLE_MAX_VOCAB / kSegment;
+// An integer below 2^53 is a sum of such, in two words: as many low ones as there are tokens fit.
+constexpr int kLowBits = 17;
+union scratch {
+    uint64_t list[kOwnList];
+    uint32_t digits[2][kDigits][32]; // low and high words; each lane has its own column
+    uint32_t segments[2][kMaxSegments];
+};
+static_assert((uint64_t)K_SAMPLE_MAX_VOCAB / 32 << kLowBits < 1ull << 32, "a column's weight fits");
+
+__shared__ __align__(16) scratch s_scratch;
+__shared__ row_t s_row;
+__shared__ head s_head;
+__shared__ border_plan s_plan;
+__shared__ uint64_t s_weight[2], s_limit; // what one thread tells all
+__shared__ uint32_t s_n[2];
+__shared__ int s_found[4];
+
+K_DEV uint64_t minus(uint64_t a, uint64_t b) // not below 0
+{
+    return a > b ? a - b : 0;
+}
+
+K_DEV void clear_scratch()
+{
+    static_assert(sizeof s_scratch == 8192, "cleared by 16 bytes");
+    uint4 *at = reinterpret_cast<uint4 *>(&s_scratch);
+    at[threadIdx.x] = at[threadIdx.x + kThreads] = make_uint4(0, 0, 0, 0);
+}
+
+K_DEV void add_shared(uint32_t *to, uint32_t v)
+{
+    asm volatile("red.shared.add.u32 [%0], %1;" ::"r"(k_smem(to)), "r"(v) : "memory");
+}
+
+K_DEV k_sample_buckets *row_buckets(const task &t)
+{
+    return k_at<k_sample_buckets>(t.p->buckets) + t.b;
+}
+
+K_DEV unsigned long long *row_list(const task &t)
+{
+    return k_at<unsigned long long>(t.p->candidates) + (int64_t)t.b * K_SAMPLE_MAX_CANDIDATES;
+}
+
+// What other blocks have added.
+K_DEV uint64_t read_sum(const uint64_t *sum)
+{
+    return __ldcg(reinterpret_cast<const unsigned long long *>(sum));
+}
 
 // ---- buckets ----
 
@@ -41,54 +87,64 @@ K_DEV uint64_t part_of(float top_p, uint64_t total)
     return part > 0 ? part : 1;
 }
 
-// The first bucket up to which `limit` is reached; K_SAMPLE_BUCKETS if none. For all threads.
-template <class T> K_DEV int reach(const T *upto, uint64_t limit)
+// How many of the first `n` threads have not reached what later ones have: the first that has.
+K_DEV int first_of(bool reached, int n)
 {
-    if (threadIdx.x == 0) {
-        s_found[0] = K_SAMPLE_BUCKETS;
-    }
-    __syncthreads();
-    for (int i = (int)threadIdx.x; i < K_SAMPLE_BUCKETS; i += kThreads) {
-        if (upto[i] >= limit && (i == 0 || upto[i - 1] < limit)) {
-            s_found[0] = i;
-        }
-    }
-    __syncthreads();
-    const int found = s_found[0];
-    __syncthreads();
-    return found;
+    return __syncthreads_count((int)threadIdx.x < n && !reached);
 }
 
+// Sums of buckets are known nearly (sample.cuh), and that is enough to say in which buckets the
+// border of top_p may lie. Compared is what is below a bucket of all that top_k keeps with what
+// top_p leaves out, not what is above with what it keeps: so what is not known is a part of the
+// lesser, of at most 2^-12 of the weight of at most all tokens, each below the border and lighter
+// than it. That is a few tokens more to list.
 K_DEV border_plan plan_border(const task &t)
 {
-    constexpr int kEach = K_SAMPLE_BUCKETS / kThreads;
-    static_assert(kEach == 2, "two buckets a thread");
-    const k_sample_buckets *in = k_at<const k_sample_buckets>(t.p->buckets) + t.b;
-    const int i = (int)threadIdx.x * kEach;
+    constexpr int kAllOf = K_SAMPLE_BUCKETS;
+    const int i = (int)threadIdx.x;
+    uint64_t mass = 0, n = 0;
+    if (i < kAllOf) {
+        const uint64_t sum = row_buckets(t)->sum[i];
+        const float middle = exp_of(__fmul_rn((float)i, t.d.width));
+        const float units = __ull2float_rn(sum & ((1ull << kSumBits) - 1));
+        mass = __float2ull_rn(__fmul_rn(__fmul_rn(units, middle), 0x1p34f / kMiddle));
+        n = sum >> kSumBits;
+    }
     uint64_t total, count;
-    const uint64_t m0 = in->mass[i], m1 = in->mass[i + 1];
-    const uint64_t n0 = in->n[i], n1 = in->n[i + 1];
-    const uint64_t mass = block_prefix(m0 + m1, &total), n = block_prefix(n0 + n1, &count);
-    s_mass[i] = mass + m0;
-    s_mass[i + 1] = mass + m0 + m1;
-    s_n[i] = (uint32_t)(n + n0);
-    s_n[i + 1] = (uint32_t)(n + n0 + n1);
-    __syncthreads();
-    border_plan g = {K_SAMPLE_BUCKETS, K_SAMPLE_BUCKETS, K_SAMPLE_BUCKETS, 0, 0, 0};
-    uint64_t low = total, high = total; // between them lies the weight that top_k keeps
+    const uint64_t upto = block_prefix(mass, &total) + mass;
+    const uint64_t n_upto = block_prefix(n, &count) + n;
+    border_plan g = {kAllOf, kAllOf, kAllOf, 0};
+    // What top_k keeps: all that is above its bucket, at most all that is in it too.
+    uint64_t low = total, high = total, n_low = count, n_high = count;
     if (asks_top_k(t.row, t.p->a.vocab)) {
-        g.k = reach(s_n, (uint64_t)t.row.top_k);
-        if (g.k < K_SAMPLE_BUCKETS) {
-            g.n_above_k = g.k > 0 ? s_n[g.k - 1] : 0;
-            g.above_k = low = g.k > 0 ? s_mass[g.k - 1] : 0;
-            high = s_mass[g.k];
+        g.k = first_of(n_upto >= (uint64_t)t.row.top_k, kAllOf);
+        if (i == g.k) {
+            s_weight[0] = upto - mass;
+            s_weight[1] = upto;
+            s_n[0] = (uint32_t)(n_upto - n);
+            s_n[1] = (uint32_t)n_upto;
+        }
+        __syncthreads();
+        if (g.k < kAllOf) {
+            low = s_weight[0];
+            high = s_weight[1];
+            g.n_above_k = s_n[0];
+            n_low = s_n[0];
+            n_high = s_n[1];
         }
         g.first = g.last = g.k;
     }
     if (t.row.top_p < 1) {
-        g.first = reach(s_mass, part_of(t.row.top_p, low));
-        g.last = reach(s_mass, part_of(t.row.top_p, high));
-        g.above_first = g.first > 0 ? s_mass[g.first - 1] : 0;
+        // The border may be in this bucket or before ...
+        const uint64_t most = low + (low >> kSlackBits) + n_low;
+        uint64_t below = minus(low, upto);
+        below = minus(below, (below >> kSlackBits) + minus(n_low, n_upto));
+        g.first = first_of(below <= most - part_of(t.row.top_p, most) + 2, kAllOf);
+        // ... and it is.
+        const uint64_t least = minus(high, (high >> kSlackBits) + n_high);
+        below = minus(high, upto);
+        below += (below >> kSlackBits) + minus(n_high, n_upto);
+        g.last = first_of(below <= minus(least, part_of(t.row.top_p, least) + 2), kAllOf);
     }
     return g;
 }
@@ -105,18 +161,30 @@ K_DEV int top_k_or_p_last(const border_plan &g)
     return min(g.k < K_SAMPLE_BUCKETS ? max(g.k, g.last) : g.last, K_SAMPLE_BUCKETS - 1);
 }
 
+// Adds the warps' sums to one of the row's.
+K_DEV void add_to_row(uint64_t *sum, uint64_t v)
+{
+    v = warp_sum(v);
+    if (threadIdx.x % 32 == 0 && v) {
+        atomicAdd(reinterpret_cast<unsigned long long *>(sum), v);
+    }
+}
+
 // The stretch of this block: the weight above the border, by segment, and the list.
 K_DEV void sort_out(const task &t, const border_plan &g, int from, int n)
 {
-    const int lane = (int)threadIdx.x % 32;
+    const int tid = (int)threadIdx.x;
+    const head d = t.d;
     const uint64_t least = least_of(t.row);
     uint64_t *segments =
         k_at<uint64_t>(t.p->segments) + (int64_t)t.b * t.p->n_segments + from / kSegment;
-    uint64_t *list = k_at<uint64_t>(t.p->candidates) + (int64_t)t.b * K_SAMPLE_MAX_CANDIDATES;
-    uint32_t *n_list = &(k_at<k_sample_buckets>(t.p->buckets) + t.b)->n_candidates;
     // Nearly all tokens of a likely row are below this, and need no more than to be compared.
-    const float lowest = lowest_in(t.d, top_k_or_p_last(g));
-    uint64_t sum = 0;
+    const float lowest = lowest_in(d, top_k_or_p_last(g));
+    if (tid == 0) {
+        s_n[0] = 0;
+    }
+    __syncthreads();
+    uint64_t kept = 0, above_first = 0, above_k = 0;
     each_four(
         t.l, n,
         [&](float4 v, int i) {
@@ -129,155 +197,209 @@ K_DEV void sort_out(const task &t, const border_plan &g, int from, int n)
                 if (e[j] < lowest) {
                     continue;
                 }
-                const float x = exponent_of(e[j], t.d.max, t.d.scale);
-                const int bucket = bucket_of(x, t.d.per_bucket);
+                const float x = exponent_of(e[j], d.max, d.scale);
+                const int bucket = bucket_of(x, d.per_bucket);
+                const uint64_t weight = weight_of(x);
+                above_k += bucket < g.k ? weight : 0;
                 if (bucket < g.first) {
-                    const uint64_t weight = weight_of(x);
-                    sum += weight >= least ? weight : 0;
-                } else if (is_listed(g, bucket) && e[j] != -K_INFINITY) {
-                    const uint32_t at = atomicAdd(n_list, 1u);
-                    if (at < K_SAMPLE_MAX_CANDIDATES) {
-                        list[at] = rank_of(e[j], from + i + j);
+                    above_first += weight;
+                    kept += weight >= least ? weight : 0;
+                } else if (is_listed(g, bucket) && weight) {
+                    const uint32_t at = atomicAdd(&s_n[0], 1u);
+                    if (at < kOwnList) {
+                        s_scratch.list[at] = rank_of(e[j], from + i + j);
                     }
                 }
             }
         },
         [&](int s) {
-            sum = warp_sum(sum);
-            if (lane == 0) {
-                segments[s] = sum;
+            kept = warp_sum(kept);
+            if (tid % 32 == 0) {
+                segments[s] = kept;
             }
-            sum = 0;
+            kept = 0;
         });
+    add_to_row(&row_buckets(t)->above_first, above_first);
+    add_to_row(&row_buckets(t)->above_k, above_k);
+    __syncthreads();
+    const uint32_t own = s_n[0];
+    if (own > 0 && tid == 0) { // more than fit here do not fit there
+        s_n[1] = atomicAdd(&row_buckets(t)->n_candidates,
+                           own > kOwnList ? (uint32_t)K_SAMPLE_MAX_CANDIDATES + 1 : own);
+    }
+    __syncthreads();
+    if (own <= kOwnList) {
+        for (uint32_t i = (uint32_t)tid; i < own && s_n[1] + i < K_SAMPLE_MAX_CANDIDATES;
+             i += kThreads) {
+            row_list(t)[s_n[1] + i] = s_scratch.list[i];
+        }
+    }
 }
 
 // ---- the border, exactly ----
 
-// What is done with each of the listed tokens. One function with a switch, not three: the walk over
-// them is long code.
-enum visit { kCountDigits, kAddKept, kAddToSegments };
+// The walks over the listed tokens: descents to the last token that top_k keeps, and that top_p
+// keeps, with the weight of what top_k keeps between them; and in the end what is kept, by segment.
+enum stage { kBorderK, kKeptByK, kBorderP, kSegments };
 struct search {
     int n;           // on the list; more than it holds: the row is walked instead
     int first, last; // buckets that take part
     uint64_t floor;  // ranks below do not
-    bool by_weight;  // sizes are weights, or else one a token
-    uint64_t prefix; // kCountDigits: only ranks that begin with it,
-    int above;       // which is to say rank >> above,
-    int shift;       // and the digit: rank >> shift, masked
-    uint32_t mask;
+    uint64_t prefix; // descents: only ranks that begin with it,
+    int above;       // which is to say rank >> above; 0: at the end
+    int shift;       // and the digit: rank >> shift, without those above
 };
 
-K_DEV uint64_t look_at(const task &t, const search &s, visit what, float l, int token)
+K_DEV uint64_t look_at(const task &t, const head &d, const search &s, stage what, uint64_t rank)
 {
-    const float x = exponent_of(l, t.d.max, t.d.scale);
-    const int bucket = bucket_of(x, t.d.per_bucket);
-    const uint64_t rank = rank_of(l, token);
-    const uint64_t weight = weight_of(x);
-    if (bucket < s.first || bucket > s.last || rank < s.floor || weight == 0) {
+    const bool descends = what == kBorderK || what == kBorderP;
+    if ((descends && rank >> s.above != s.prefix) || rank < s.floor) {
         return 0;
     }
-    if (what == kCountDigits) {
-        if (rank >> s.above == s.prefix) {
-            const uint32_t digit = s.mask - ((uint32_t)(rank >> s.shift) & s.mask);
-            atomicAdd(reinterpret_cast<unsigned long long *>(&s_hist[digit]),
-                      s.by_weight ? weight : 1);
-        }
-    } else if (what == kAddToSegments && weight >= least_of(t.row)) {
-        atomicAdd(k_at<unsigned long long>(t.p->segments) + (int64_t)t.b * t.p->n_segments +
-                      token / kSegment,
-                  weight);
+    const float x = exponent_of(logit_of(rank), d.max, d.scale);
+    const int bucket = bucket_of(x, d.per_bucket);
+    const uint64_t weight = weight_of(x);
+    if (bucket < s.first || bucket > s.last || weight == 0) {
+        return 0;
+    }
+    const uint64_t add = what == kBorderK ? 1 : weight;
+    const uint32_t low = (uint32_t)add & ((1u << kLowBits) - 1), high = (uint32_t)(add >> kLowBits);
+    if (descends) { // larger digits come first
+        const uint32_t mask = (1u << (s.above - s.shift)) - 1, lane = threadIdx.x % 32;
+        const uint32_t digit = ~(uint32_t)(rank >> s.shift) & mask;
+        add_shared(&s_scratch.digits[0][digit][lane], low);
+        add_shared(&s_scratch.digits[1][digit][lane], high);
+    } else if (what == kSegments && weight >= least_of(t.row)) {
+        const int segment = token_of(rank) / kSegment;
+        add_shared(&s_scratch.segments[0][segment], low);
+        add_shared(&s_scratch.segments[1][segment], high);
     }
     return weight;
 }
 
-// Every thread of the block calls it. Returns the weight of the thread's share.
-K_DEV uint64_t each_listed(const task &t, const search &s, visit what)
+// Every thread of the block calls it, and it ends with a barrier. again: what a walk brought last
+// is still there. Returns the weight of the thread's share.
+K_DEV uint64_t each_listed(const task &t, const search &s, stage what, bool again)
 {
     uint64_t weight = 0;
+    const head d = t.d;
     const int tid = (int)threadIdx.x;
     const bool listed = s.n <= K_SAMPLE_MAX_CANDIDATES;
     const int n = listed ? s.n : t.p->a.vocab;
-    const int step = listed ? max(n, 1) : t.p->stretch;
-    const unsigned long long *list =
-        k_at<const unsigned long long>(t.p->candidates) + (int64_t)t.b * K_SAMPLE_MAX_CANDIDATES;
+    const int step = listed ? max(t.p->stretch / 2, K_SAMPLE_NEAR_LIST) : t.p->stretch;
 #pragma unroll 1
     for (int from = 0; from < n; from += step) {
         const int m = min(step, n - from);
-        if (!listed) {
+        if (!again || n > step) {
             __syncthreads();
-            load_edited(t.row, t.logits + from, from, m, t.l);
+            const float *list = reinterpret_cast<const float *>(row_list(t) + from);
+            load_stretch(listed ? list : t.logits + from, listed ? 2 * m : m, t.l);
+            if (!listed && has_edits(t.row)) {
+                edit_stretch(t.row, from, m, t.l);
+            }
         }
 #pragma unroll 1
         for (int i = tid; i < m; i += kThreads) {
-            const uint64_t rank = listed ? __ldcg(list + i) : rank_of(t.l[i], from + i);
-            weight += look_at(t, s, what, logit_of(rank), token_of(rank));
+            const uint64_t rank =
+                listed ? reinterpret_cast<const uint64_t *>(t.l)[i] : rank_of(t.l[i], from + i);
+            weight += look_at(t, d, s, what, rank);
         }
     }
+    __syncthreads();
     return weight;
 }
 
-// The last token kept, as its rank, where `limit` is reached; the floor if it never is. By a radix
-// descent on the rank, nine bits at a time.
-K_DEV uint64_t find_border(const task &t, search s, uint64_t limit)
+// All logits of the buckets s.first to s.last lie between those that they begin and end with: the
+// bits that the keys of these have in common need no descent.
+K_DEV void begin_descent(const task &t, search *s, uint64_t limit)
 {
-    constexpr int kRankBits = 32 + kIndexBits, kDigit = 9;
-    static_assert(K_SAMPLE_BUCKETS == 1 << kDigit, "a digit's counters are as many");
-    s.prefix = 0;
-#pragma unroll 1
-    for (s.above = kRankBits; s.above > 0; s.above = s.shift) {
-        s.shift = max(s.above - kDigit, 0);
-        s.mask = (1u << (s.above - s.shift)) - 1;
-        const int i = (int)threadIdx.x * 2;
-        __syncthreads();
-        s_hist[i] = s_hist[i + 1] = 0;
-        __syncthreads();
-        (void)each_listed(t, s, kCountDigits);
-        __syncthreads();
-        const uint64_t a = s_hist[i], c = s_hist[i + 1];
-        uint64_t total;
-        const uint64_t before = block_prefix(a + c, &total);
-        if (total < limit) {
-            return s.floor;
-        }
-        s_mass[i] = before + a;
-        s_mass[i + 1] = before + a + c;
-        __syncthreads();
-        const int found = reach(s_mass, limit);
-        limit -= found > 0 ? s_mass[found - 1] : 0;
-        s.prefix = s.prefix << (s.above - s.shift) | (s.mask - (uint32_t)found);
+    if (threadIdx.x == 0) {
+        s_limit = limit;
     }
-    return s.prefix;
+    const head d = t.d;
+    uint32_t lowest = 0, highest = key_of(d.max);
+#pragma unroll 1
+    for (int last = s->first > 0 ? s->first - 1 : s->last;; last = s->last) {
+        lowest = key_of(lowest_in(d, last));
+        if (last == s->last) {
+            break;
+        }
+        highest = lowest;
+    }
+    s->above = kIndexBits + 32 - __clz((int)(lowest ^ highest));
+    s->prefix = (uint64_t)lowest << kIndexBits >> s->above;
 }
 
-// Both borders; and the segments get what is kept of the listed tokens.
+// One digit of a descent to where s_limit is reached, of which it takes what is before the digit.
+// At the end the floor is the token; or it stays, if the limit is never reached.
+K_DEV void descend(search *s)
+{
+    // Eight threads a digit, four columns each.
+    static_assert(kDigits * 8 == kThreads, "all threads");
+    const int tid = (int)threadIdx.x;
+    const uint4 low = reinterpret_cast<const uint4 *>(s_scratch.digits[0])[tid];
+    const uint4 high = reinterpret_cast<const uint4 *>(s_scratch.digits[1])[tid];
+    const uint64_t mine =
+        (((uint64_t)high.x + high.y + high.z + high.w) << kLowBits) + low.x + low.y + low.z + low.w;
+    uint64_t total;
+    const uint64_t before = block_prefix(mine, &total), limit = s_limit;
+    const int found = first_of(before + mine >= limit, kThreads) / 8;
+    if (total < limit) {
+        s->above = 0;
+        return;
+    }
+    if (tid == found * 8) {
+        s_limit = limit - before;
+    }
+    const int bits = s->above - s->shift;
+    s->prefix = s->prefix << bits | (((1u << bits) - 1) ^ (uint32_t)found);
+    s->above = s->shift;
+    s->floor = s->above == 0 ? s->prefix : s->floor;
+}
+
+// Both borders: returns the last token kept, as its rank. The scratch gets, by segment, what is
+// kept of the listed tokens. One loop, because the walk in it is long code.
 K_DEV uint64_t settle(const task &t, const border_plan &g)
 {
-    search s = {};
-    s.n = (int)min(__ldcg(&(k_at<k_sample_buckets>(t.p->buckets) + t.b)->n_candidates),
-                   (uint32_t)K_SAMPLE_MAX_CANDIDATES + 1);
-    uint64_t total = s_mass[K_SAMPLE_BUCKETS - 1];
+    const int tid = (int)threadIdx.x, stretches = t.p->n_stretches;
+    k_sample_buckets *sums = row_buckets(t);
     const bool top_k = g.k < K_SAMPLE_BUCKETS, top_p = t.row.top_p < 1;
+    search s = {};
+    s.n = (int)min(__ldcg(&sums->n_candidates), (uint32_t)K_SAMPLE_MAX_CANDIDATES + 1);
+    const uint64_t *parts = k_at<const uint64_t>(t.p->sums) + (int64_t)t.b * stretches;
+    uint64_t total = block_sum(tid < stretches ? parts[tid] : 0);
+    stage what = top_k ? kBorderK : top_p ? kBorderP : kSegments;
 #pragma unroll 1
-    for (int i = 0; i < 2; i++) {
-        if (i == 0 ? !top_k : !top_p) {
+    for (bool again = false;; again = true) {
+        if (s.above == 0 && what == kBorderK) {
+            s.first = s.last = g.k;
+            begin_descent(t, &s, (uint64_t)(t.row.top_k - (int)g.n_above_k));
+        } else if (s.above == 0 && what == kBorderP) {
+            s.first = g.first;
+            s.last = g.last;
+            begin_descent(t, &s, part_of(t.row.top_p, total) - read_sum(&sums->above_first));
+        } else if (what == kSegments) {
+            s.first = g.first;
+            s.last = top_k ? max(g.k, g.last) : g.last;
+        }
+        s.shift = max(s.above - kDigitBits, 0);
+        __syncthreads();
+        clear_scratch();
+        __syncthreads();
+        const uint64_t weight = each_listed(t, s, what, again);
+        if (what == kSegments) {
+            return s.floor;
+        }
+        if (what == kKeptByK) {
+            total = read_sum(&sums->above_k) + block_sum(weight);
+            what = kBorderP;
             continue;
         }
-        s.by_weight = i == 1;
-        s.first = i == 0 ? g.k : g.first;
-        s.last = i == 0 ? g.k : g.last;
-        const uint64_t limit = i == 0 ? (uint64_t)t.row.top_k - g.n_above_k
-                                      : part_of(t.row.top_p, total) - g.above_first;
-        s.floor = find_border(t, s, limit);
-        if (i == 0 && top_p) {
-            total = g.above_k + block_sum(each_listed(t, s, kAddKept));
+        descend(&s);
+        if (s.above == 0) {
+            what = what == kBorderK && top_p ? kKeptByK : kSegments;
         }
     }
-    s.first = g.first;
-    s.last = top_k ? max(g.k, g.last) : g.last;
-    (void)each_listed(t, s, kAddToSegments);
-    __threadfence_block();
-    __syncthreads();
-    return s.floor;
 }
 
 // ---- the draw ----
@@ -300,44 +422,56 @@ K_DEV double uniform_of(uint64_t seed, uint64_t step)
     return __dmul_rn(__ull2double_rn((c0 | (uint64_t)c1 << 32) >> 12), 0x1p-52);
 }
 
-// The first token whose running sum exceeds the drawn part of all that is kept. For all threads.
-K_DEV int draw(const task &t, uint64_t border)
+// The first token whose running sum exceeds the drawn part of all that is kept. added: the scratch
+// has weights by segment, too. For all threads.
+K_DEV int draw(const task &t, uint64_t border, bool added)
 {
-    constexpr int kEach = K_SAMPLE_MAX_VOCAB / kSegment / kThreads;
-    const int tid = (int)threadIdx.x, first = tid * kEach;
-    const unsigned long long *segments =
-        k_at<const unsigned long long>(t.p->segments) + (int64_t)t.b * t.p->n_segments;
-    uint64_t part[kEach], mine = 0, total;
-#pragma unroll
-    for (int i = 0; i < kEach; i++) {
-        part[i] = first + i < t.p->n_segments ? __ldcg(segments + first + i) : 0;
-        mine += part[i];
+    const int tid = (int)threadIdx.x, segments = t.p->n_segments;
+    const unsigned long long *sums =
+        k_at<const unsigned long long>(t.p->segments) + (int64_t)t.b * segments;
+    const auto sum_of = [&](int i) {
+        uint64_t sum = 0;
+        if (i < segments) {
+            sum = __ldcg(sums + i);
+            sum += added
+                       ? ((uint64_t)s_scratch.segments[1][i] << kLowBits) + s_scratch.segments[0][i]
+                       : 0;
+        }
+        return sum;
+    };
+    uint64_t total = 0;
+#pragma unroll 1
+    for (int i = tid; i < segments; i += kThreads) {
+        total += sum_of(i);
     }
-    uint64_t sum = block_prefix(mine, &total);
+    total = block_sum(total);
     const uint64_t target =
         __double2ull_rd(__dmul_rn(uniform_of(t.row.seed, t.row.step), __ull2double_rn(total)));
-#pragma unroll
-    for (int i = 0; i < kEach; i++) {
-        if (sum <= target && target < sum + part[i]) {
-            s_found[1] = first + i;
-            s_hist[0] = target - sum;
+    uint64_t before = 0;
+#pragma unroll 1
+    for (int i = tid; i - tid < segments; i += kThreads) {
+        const uint64_t part = sum_of(i), sum = before + block_prefix(part, &total);
+        if (sum <= target && target < sum + part) {
+            s_found[1] = i;
+            s_weight[0] = target - sum;
         }
-        sum += part[i];
+        before += total;
     }
     __syncthreads();
     const int from = s_found[1] * kSegment, n = min(kSegment, t.p->a.vocab - from);
-    const uint64_t rest = s_hist[0];
+    const uint64_t rest = s_weight[0];
     load_edited(t.row, t.logits + from, from, n, t.l);
     const uint64_t least = least_of(t.row);
     static_assert(kSegment == 2 * kThreads, "two tokens a thread");
+    const float2 e2 = *reinterpret_cast<const float2 *>(t.l + tid * 2);
     uint64_t weight[2];
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-        const float e = t.l[tid * 2 + i];
+        const float e = i == 0 ? e2.x : e2.y;
         const uint64_t w = weight_of(exponent_of(e, t.d.max, t.d.scale));
         weight[i] = w >= least && rank_of(e, from + tid * 2 + i) >= border ? w : 0;
     }
-    sum = block_prefix(weight[0] + weight[1], &total);
+    uint64_t sum = block_prefix(weight[0] + weight[1], &total);
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         if (sum <= rest && rest < sum + weight[i]) {
@@ -368,7 +502,7 @@ K_DEV void write_logprobs(const task &t, int token, k_sample_out *out)
         uint64_t mine = 0;
 #pragma unroll 1
         for (int j = tid; j < stretches * t.row.n_top; j += kThreads) {
-            const uint64_t rank = lists[j / t.row.n_top * K_SAMPLE_MAX_TOP + j % t.row.n_top];
+            const uint64_t rank = lists[j];
             mine = rank < best && rank > mine ? rank : mine;
         }
         best = block_max(mine);
@@ -382,7 +516,7 @@ K_DEV void write_logprobs(const task &t, int token, k_sample_out *out)
 
 // ---- the kernel ----
 
-extern "C" __global__ void __launch_bounds__(kThreads)
+extern "C" __global__ void __launch_bounds__(kThreads, 4)
     sample_pick_f32(const __grid_constant__ args_t p)
 {
     extern __shared__ __align__(16) float l[];
@@ -398,7 +532,12 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     if (!border_asked && blockIdx.x > 0) {
         return;
     }
-    task t = {&p, w.b, s_row, w.logits - w.from, head_of(p, s_row, w.b), l};
+    const head d = head_of(p, s_row, w.b);
+    if (tid == 0) {
+        s_head = d;
+    }
+    __syncthreads();
+    const task t = {&p, w.b, s_row, w.logits - w.from, s_head, l};
     k_sample_out *out = k_at<k_sample_out>(p.a.out) + w.b;
     if (t.d.refused) {
         if (tid == 0 && blockIdx.x == 0) {
@@ -409,6 +548,9 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     uint64_t border = 0;
     if (border_asked) {
         const border_plan g = plan_border(t);
+        if (tid == 0) {
+            s_plan = g;
+        }
         load_edited(s_row, w.logits, w.from, w.n, l);
         sort_out(t, g, w.from, w.n);
         // The last block of the row goes on.
@@ -427,11 +569,11 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         if (!s_found[3]) {
             return;
         }
-        border = settle(t, g);
+        border = settle(t, s_plan);
     }
     const int token = s_row.given              ? s_row.given - 1
                       : s_row.temperature == 0 ? t.d.best
-                                               : draw(t, border);
+                                               : draw(t, border, border_asked);
     if (s_row.n_top < 0) {
         if (tid == 0) {
             *out = {token, 0};

@@ -18,42 +18,45 @@ enum {
     K_SAMPLE_THREADS = 256,
     K_SAMPLE_SEGMENT = 512, /* tokens of one partial sum */
     K_SAMPLE_MAX_STRETCHES = 128,
-    K_SAMPLE_MAX_STRETCH = 8192,   /* tokens: they lie in shared memory */
-    K_SAMPLE_MAX_VOCAB = 1 << 19,  /* sums stay below 2^53 */
-    K_SAMPLE_BUCKETS = 512,        /* of a row, by weight */
-    K_SAMPLE_MAX_CANDIDATES = 2048 /* of a row: tokens in the bucket of the border */
+    K_SAMPLE_MAX_STRETCH = 8192,    /* tokens: they lie in shared memory */
+    K_SAMPLE_MAX_VOCAB = 1 << 19,   /* sums stay below 2^53 */
+    K_SAMPLE_BUCKETS = 128,         /* of a row, by weight */
+    K_SAMPLE_MAX_CANDIDATES = 8192, /* of a row: tokens in the buckets of the border */
+    K_SAMPLE_NEAR_LIST = 2048       /* of them: in shared memory at a time, at least */
 };
 
 /* What sample_max says of a stretch. */
 struct k_sample_part {
     uint64_t best;           /* of the edited logits: order of the float, then ~index */
-    uint32_t raw_max, least; /* order of the largest raw and of the lowest edited logit over -inf */
-    uint32_t bad;            /* a NaN or +inf, before or after the edits */
-    uint32_t pad_;
+    uint32_t raw_max, least; /* order of the largest raw and of the lowest edited logit over -inf;
+                              * least 0: a NaN or +inf, before or after the edits */
 };
-K_STATIC_ASSERT(sizeof(struct k_sample_part) == 24, "same layout in C and CUDA");
+K_STATIC_ASSERT(sizeof(struct k_sample_part) == 16, "read by 16 bytes");
 
-/* Of a row, summed by the blocks of sample_sum; sample_max clears it. */
+/* Of a row; sample_max clears it. */
 struct k_sample_buckets {
-    uint64_t mass[K_SAMPLE_BUCKETS];
-    uint32_t n[K_SAMPLE_BUCKETS];
-    uint32_t n_candidates; /* counted by sample_pick */
+    uint64_t sum[K_SAMPLE_BUCKETS]; /* tokens << 40 | their weight, nearly (sample.cuh) */
+    /* By sample_pick: */
+    uint64_t above_k, above_first; /* weight of the buckets above those of the borders */
+    uint32_t n_candidates;
     uint32_t pad_[3];
 };
-K_STATIC_ASSERT(sizeof(struct k_sample_buckets) == 6160, "same layout in C and CUDA");
+K_STATIC_ASSERT(sizeof(struct k_sample_buckets) == 1056, "whole sectors of 32 bytes");
 
 struct k_sample_kernel_args {
     struct k_sample_args a;
     k_ptr tickets;    /* [B] uint32 */
     k_ptr parts;      /* [B, S] struct k_sample_part, S = n_stretches */
     k_ptr raw_sums;   /* [B, S] uint64: weight of the raw logits at temperature 1, times 2^34 */
-    k_ptr tops;       /* [B, S, K_SAMPLE_MAX_TOP] uint64: the most likely of a stretch, as best */
+    k_ptr sums;       /* [B, S] uint64: weight of all that is drawn from, of rows with a border */
+    k_ptr tops;       /* [B, S, n_top] uint64: the most likely of a stretch, as best; a row's begin
+                       * at b * S * K_SAMPLE_MAX_TOP */
     k_ptr segments;   /* [B, n_segments] uint64: weight of what is kept, times 2^34 */
     k_ptr buckets;    /* [B] struct k_sample_buckets */
     k_ptr candidates; /* [B, K_SAMPLE_MAX_CANDIDATES] uint64, as best */
     int32_t stretch, n_stretches, n_segments, pad_;
 };
-K_STATIC_ASSERT(sizeof(struct k_sample_kernel_args) == 128, "same layout in C and CUDA");
+K_STATIC_ASSERT(sizeof(struct k_sample_kernel_args) == 136, "same layout in C and CUDA");
 
 #define K_SAMPLE_MODULES(X) X(sample) X(sample_pick)
 #define K_SAMPLE_KERNELS(X) \

@@ -345,6 +345,45 @@ Test(sample, long_rows_however_they_are_cut_h100, .timeout = 300)
     match_long("h100", 4);
 }
 
+/* Rows in which many tokens weigh nearly the same, with a border among them: lists that lie in
+ * shared memory, that come there in parts, that are longer than there is room for, and of which one
+ * block alone has too many. */
+static void match_lists(const char *arch, uint64_t seed)
+{
+    enum { VOCAB = 20003, ASKS = 3 };
+    static const int32_t percent[] = {1, 8, 30, 45, 60};
+    struct oct_device *d = oracle();
+    kt_open(arch, seed);
+    struct batch *b = make_batch(seed, ASKS * sizeof percent / sizeof *percent, VOCAB, 1);
+    struct rng rng = {seed};
+    for (int32_t i = 0; i < b->n_rows; i++) {
+        struct k_sample_row *r = &b->rows[i];
+        float *l = b->logits + i * b->stride;
+        int32_t n = 0;
+        for (int32_t t = 0; t < VOCAB; t++) {
+            const bool near = rng_below(&rng, 100) < percent[i / ASKS];
+            l[t] = near ? -2 - (float)rng_below(&rng, 4096) * 0x1p-22f : -15 + rng_normal(&rng);
+            n += near;
+        }
+        l[rng_below(&rng, VOCAB)] = 0;
+        *r = (struct k_sample_row){.seed = r->seed, .n_top = 1, .temperature = 1, .repetition = 1};
+        r->top_k = i % ASKS == 0 ? n / 2 : i % ASKS == 1 ? 0 : n * 3 / 4;
+        r->top_p = i % ASKS == 0 ? 1 : 0.6f;
+        r->min_p = i % ASKS == 1 ? 0 : 0.13525f; /* drops some of them: exp(-2) is 0.13534 */
+        b->device_rows[i] = *r;
+    }
+    run_oracle(d, b);
+    run_kernels(b, 0, b->n_rows);
+    compare(b, arch);
+    drop_batch(b);
+    oct_dev_close(d);
+}
+
+Test(sample, however_many_tokens_lie_at_the_border, .timeout = 300)
+{
+    match_lists("a100", 5);
+}
+
 /* The workspace that an engine reserves is enough for every batch within its limits, and just. */
 Test(sample, work_bytes_are_what_the_plan_asks_for)
 {
