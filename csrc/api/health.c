@@ -8,6 +8,7 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void oct_health_look(struct oct_health *h, const struct oct_engine_stats *s, int64_t now_us)
 {
@@ -139,6 +140,14 @@ void oct_api_version(struct oct_api *a, struct oct_http_exchange *x)
     oct_api_send_json(a, x, 200, json_pack("{s:s}", "version", oct_version()));
 }
 
+/* Prometheus can be told to ask so: params: {names: [plain]}. */
+static bool wants_plain_names(const char *query)
+{
+    static const char word[] = "names=plain";
+    const char *at = strstr(query, word);
+    return at && (at == query || at[-1] == '&') && strchr("&", at[sizeof word - 1]);
+}
+
 void oct_api_metrics(struct oct_api *a, struct oct_http_exchange *x)
 {
     struct oct_engine_stats stats = {.size = sizeof stats};
@@ -157,6 +166,7 @@ void oct_api_metrics(struct oct_api *a, struct oct_http_exchange *x)
         .http = &http,
         .counts = &counts,
         .state = (int)a->state,
+        .plain_names = wants_plain_names(oct_http_query(x)),
     };
     if (oct_metrics_render(a->metrics, &view, &out) == OCT_OK) {
         oct_http_respond(x, 200, "text/plain; version=0.0.4; charset=utf-8", out.data, out.len);

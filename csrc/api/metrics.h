@@ -44,7 +44,8 @@ struct oct_metrics_view {
     const struct oct_engine_info *info;
     const struct oct_http_stats *http;
     const struct oct_api_counts *counts;
-    int state; /* enum oct_api_state */
+    int state;        /* enum oct_api_state */
+    bool plain_names; /* vllm_... instead of vllm:..., which linters and some gateways refuse */
 };
 struct oct_http_stats;
 struct oct_api_counts;

@@ -354,10 +354,26 @@ static void put_process(struct writer *w, const struct oct_metrics *m)
     }
 }
 
+/* Every vllm: that begins a name, or stands in a comment. */
+static void make_plain(char *text, size_t len)
+{
+    static const char old[] = "vllm:";
+    const size_t n = sizeof old - 1;
+    bool is_comment = false;
+    for (size_t i = 0; i + n <= len; i++) {
+        const bool begins = i == 0 || text[i - 1] == '\n';
+        is_comment = begins ? text[i] == '#' : is_comment;
+        if ((begins || is_comment) && memcmp(text + i, old, n) == 0) {
+            text[i + n - 1] = '_';
+        }
+    }
+}
+
 oct_status oct_metrics_render(const struct oct_metrics *m, const struct oct_metrics_view *v,
                               struct oct_buf *out)
 {
     struct writer w = {.out = out};
+    const size_t begin = out->len;
     char name[LABEL_BYTES];
     escape(name, v->model_name ? v->model_name : "");
     (void)snprintf(w.vllm, sizeof w.vllm, "model_name=\"%s\",engine=\"0\"", name);
@@ -381,5 +397,8 @@ oct_status oct_metrics_render(const struct oct_metrics *m, const struct oct_metr
     put_process(&w, m);
     head(&w, "octavo_build_info", "gauge", "The version; always 1.");
     put(&w, "octavo_build_info{version=\"%s\"} 1\n", oct_version());
+    if (v->plain_names && w.st == OCT_OK) {
+        make_plain(out->data + begin, out->len - begin);
+    }
     return w.st;
 }
