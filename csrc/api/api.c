@@ -108,6 +108,17 @@ void oct_api_set_failed(struct oct_api *a, oct_status st, const char *sentence)
                    sentence && *sentence ? sentence : oct_status_text(st));
 }
 
+void oct_api_fail(struct oct_api *a, const char *sentence)
+{
+    oct_api_set_failed(a, OCT_E_DEVICE, sentence);
+    oct_api_end_calls(a, OCT_E_DEVICE, sentence);
+}
+
+void oct_api_set_self_test(struct oct_api *a, const struct oct_metrics_self_test *t)
+{
+    a->self_test = t;
+}
+
 /* ---- end ---- */
 
 static bool has_begun(const struct oct_call *c)

@@ -69,6 +69,11 @@ bool oct_api_is_stuck(const struct oct_api *a);
 /* Opening failed: DEAD with this sentence. */
 void oct_api_set_failed(struct oct_api *a, oct_status st, const char *sentence);
 
+/* The device gives wrong results: DEAD with this sentence, and every call ends with it. */
+void oct_api_fail(struct oct_api *a, const char *sentence);
+/* For /metrics: what the self-test has found; borrowed, NULL: there is none. */
+void oct_api_set_self_test(struct oct_api *a, const struct oct_metrics_self_test *t);
+
 /* DRAINING from now on: calls that have not begun end with 503, those that run go on. */
 void oct_api_drain(struct oct_api *a);
 /* Calls that have not had the end of their answer. */

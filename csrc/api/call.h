@@ -186,7 +186,8 @@ struct oct_api {
     char dead_sentence[512];
     int64_t begin_us, created_s; /* when it was created: monotonic, and since 1970 */
     struct oct_metrics *metrics;
-    struct oct_health health; /* health.c */
+    const struct oct_metrics_self_test *self_test; /* borrowed; NULL: none */
+    struct oct_health health;                      /* health.c */
     struct oct_workers *workers;
     struct oct_inbox *inbox;
     struct oct_call *calls; /* all of them, by next */

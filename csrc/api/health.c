@@ -167,6 +167,7 @@ void oct_api_metrics(struct oct_api *a, struct oct_http_exchange *x)
         .counts = &counts,
         .state = (int)a->state,
         .plain_names = wants_plain_names(oct_http_query(x)),
+        .self_test = a->self_test,
     };
     if (oct_metrics_render(a->metrics, &view, &out) == OCT_OK) {
         oct_http_respond(x, 200, "text/plain; version=0.0.4; charset=utf-8", out.data, out.len);

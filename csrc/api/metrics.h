@@ -36,6 +36,14 @@ void oct_metrics_request(struct oct_metrics *m, const struct oct_metrics_request
 enum { OCT_METRICS_ROUTES = 40 };
 void oct_metrics_http(struct oct_metrics *m, const char *route, int status, int64_t us);
 
+/* What the self-test has found so far. */
+struct oct_metrics_self_test {
+    uint64_t n_runs, n_failures;
+    int64_t last_success_s; /* since 1970; 0: none */
+    int64_t interval_us;
+    const char *digest; /* "": not known yet */
+};
+
 /* What stands beside the histograms. NULL pointers leave their lines out; without engine and info
  * no vllm: line is written. */
 struct oct_metrics_view {
@@ -46,6 +54,7 @@ struct oct_metrics_view {
     const struct oct_api_counts *counts;
     int state;        /* enum oct_api_state */
     bool plain_names; /* vllm_... instead of vllm:..., which linters and some gateways refuse */
+    const struct oct_metrics_self_test *self_test;
 };
 struct oct_http_stats;
 struct oct_api_counts;

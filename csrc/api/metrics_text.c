@@ -248,6 +248,33 @@ static void put_state(struct writer *w, int state)
     }
 }
 
+static void put_self_test(struct writer *w, const struct oct_metrics_self_test *t,
+                          const struct oct_engine_info *f)
+{
+    counter(w, "octavo_self_tests_total", "Runs of the self-test that came to their end.",
+            (double)t->n_runs);
+    counter(w, "octavo_self_test_failures_total",
+            "Of them, runs that gave other bits than the first: the device is not sound.",
+            (double)t->n_failures);
+    gauge(w, "octavo_self_test_interval_seconds", "Time between two runs.",
+          (double)t->interval_us * 1e-6);
+    if (t->last_success_s > 0) {
+        gauge(w, "octavo_self_test_last_success_timestamp_seconds",
+              "When a run last gave the same bits as the first, since 1970.",
+              (double)t->last_success_s);
+    }
+    if (f && *t->digest) {
+        char device[LABEL_BYTES];
+        escape(device, f->device);
+        head(w, "octavo_self_test_info", "gauge",
+             "The digest of what the self-test gave first, for comparing machines; always 1.");
+        put(w, "octavo_self_test_info{%s,", w->vllm);
+        put(w, "device=\"%s\",", device);
+        put(w, "dtype=\"%s\",version=\"%s\",digest=\"%s\"} 1\n", f->dtype, oct_version(),
+            t->digest);
+    }
+}
+
 static void put_counts(struct writer *w, const struct oct_api_counts *c)
 {
     static const char ends[] = "octavo_calls_ended_total";
@@ -387,6 +414,9 @@ oct_status oct_metrics_render(const struct oct_metrics *m, const struct oct_metr
         put_engine(&w, v->engine);
     }
     put_state(&w, v->state);
+    if (v->self_test) {
+        put_self_test(&w, v->self_test, v->info);
+    }
     if (v->counts) {
         put_counts(&w, v->counts);
     }

@@ -19,6 +19,7 @@
     X(INFO,     "info")            \
     X(BATCH,    "batch")           \
     X(SERVE,    "serve")           \
+    X(SELFTEST, "selftest")        \
     X(TOKENIZE, "tokenize")        \
     X(TEMPLATE, "template")        \
     X(BENCH,    "bench")           \
@@ -69,11 +70,11 @@ enum oct_param_group {
 #define OCT_PARAMS(X)                                                                             \
     X(MODEL, "model", 'm', STRING, NULL, NULL, "the first argument", MODEL,                       \
       OCT_CMD_RUN | OCT_CMD_BATCH | OCT_CMD_SERVE | OCT_CMD_INFO | OCT_CMD_TOKENIZE |             \
-      OCT_CMD_TEMPLATE |                                                                          \
+      OCT_CMD_TEMPLATE | OCT_CMD_SELFTEST |                                                       \
       OCT_CMD_BENCH, "PATH",                                                                      \
       "the model: a Hugging Face directory or a .gguf file")                                      \
     X(DTYPE, "dtype", 0, CHOICE, NULL, "auto", NULL, MODEL, OCT_CMD_RUN | OCT_CMD_SERVE |         \
-      OCT_CMD_BATCH |                                                                             \
+      OCT_CMD_BATCH | OCT_CMD_SELFTEST |                                                          \
       OCT_CMD_BENCH |                                                                             \
       OCT_CMD_INFO,                                                                               \
       "auto|bfloat16|float32",                                                                    \
@@ -81,7 +82,7 @@ enum oct_param_group {
       "float32 checkpoint")                                                                       \
     X(MAX_MODEL_LEN, "max-model-len", 'c', INT, "[2, 134217728]", NULL,                           \
       "the model's own limit, or less if memory does not hold it", MODEL,                         \
-      OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH | OCT_CMD_INFO, "N",                            \
+      OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH | OCT_CMD_SELFTEST | OCT_CMD_INFO, "N",         \
       "longest prompt and output together, in tokens")                                            \
     X(MAX_NUM_SEQS, "max-num-seqs", 0, INT, "[1, 1024]", NULL, "info: 1, batch and serve: 32",    \
       MODEL,                                                                                      \
@@ -89,11 +90,11 @@ enum oct_param_group {
       "requests running at once")                                                                 \
     X(MAX_NUM_BATCHED_TOKENS, "max-num-batched-tokens", 'b', INT, "[1, 65536]", NULL,             \
       "512, on a CUDA device 4096", MODEL, OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH |          \
-      OCT_CMD_INFO, "N",                                                                          \
+      OCT_CMD_SELFTEST | OCT_CMD_INFO, "N",                                                                          \
       "tokens per step: a longer prompt is read in chunks of so many")                            \
     X(KV_CACHE_BYTES, "kv-cache-bytes", 0, BYTES, "[1, inf)", NULL,                               \
       "one request of --max-model-len and 1024 tokens for each other; on a CUDA device what is left of its share", \
-      MODEL, OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH |                                        \
+      MODEL, OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH | OCT_CMD_SELFTEST |                     \
       OCT_CMD_INFO, "BYTES",                                                                      \
       "memory for the KV cache, as 2GiB or 500M")                                                 \
     X(KV_CACHE_DTYPE, "kv-cache-dtype", 0, CHOICE, NULL, "auto", NULL, MODEL, OCT_CMD_RUN |       \
@@ -101,23 +102,23 @@ enum oct_param_group {
       OCT_CMD_BATCH | OCT_CMD_INFO, "auto|bfloat16|float32",                                      \
       "type of the KV cache; auto is --dtype's, the only one this version has")                   \
     X(DEVICE, "device", 0, STRING, NULL, "auto", NULL, MODEL, OCT_CMD_RUN | OCT_CMD_SERVE |       \
-      OCT_CMD_BATCH |                                                                             \
+      OCT_CMD_BATCH | OCT_CMD_SELFTEST |                                                          \
       OCT_CMD_INFO | OCT_CMD_BENCH, "auto|cpu|cuda[:N]",                                          \
       "what computes; auto is the first CUDA device (A100, H100 or H200), or else the CPU")       \
     X(GPU_MEMORY_UTILIZATION, "gpu-memory-utilization", 0, FLOAT, "(0, 1]", "0.9", NULL, MODEL,   \
-      OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH | OCT_CMD_INFO, "SHARE",                        \
+      OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH | OCT_CMD_SELFTEST | OCT_CMD_INFO, "SHARE",     \
       "share of a CUDA device's memory to take; --kv-cache-bytes goes before it")                 \
     X(ENFORCE_EAGER, "enforce-eager", 0, BOOL, NULL, "false", NULL, MODEL, OCT_CMD_RUN |          \
-      OCT_CMD_SERVE |                                                                             \
+      OCT_CMD_SERVE | OCT_CMD_SELFTEST |                                                          \
       OCT_CMD_BATCH, "",                                                                          \
       "record no CUDA graphs: launch every kernel of every step by itself")                       \
     X(SYNC_KERNELS, "sync-kernels", 0, BOOL, NULL, "false", NULL, MODEL, OCT_CMD_RUN |            \
-      OCT_CMD_SERVE |                                                                             \
+      OCT_CMD_SERVE | OCT_CMD_SELFTEST |                                                          \
       OCT_CMD_BATCH, "",                                                                          \
       "wait after each CUDA kernel, so that an error names the one that failed; slow")            \
     X(HANG_TIMEOUT, "hang-timeout", 0, FLOAT, "[0, 86400]", NULL,                                 \
-      "60 on a CUDA device, 0 on the CPU", MODEL, OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH,    \
-      "SECONDS",                                                                                  \
+      "60 on a CUDA device, 0 on the CPU", MODEL,                                                 \
+      OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH | OCT_CMD_SELFTEST, "SECONDS",                                                                                  \
       "a device that needs longer for one step counts as failed: every request is told so; 0: "   \
       "wait for ever")                                                                            \
     X(GEMM_PROVIDER, "gemm-provider", 0, CHOICE, NULL, "octavo", NULL, MODEL, OCT_CMD_RUN |       \
@@ -291,6 +292,13 @@ enum oct_param_group {
       SERVER, OCT_CMD_SERVE, "",                                                                  \
       "when the device has failed, tell every request so and end with exit code 4; else stay and "\
       "answer 503")                                                                               \
+    X(SELF_TEST_INTERVAL, "self-test-interval", 0, FLOAT, "[0, 525600]", "60", NULL,              \
+      SERVER, OCT_CMD_SERVE, "MINUTES",                                                           \
+      "run one fixed request at the start and again after so long, which must give the same bits "\
+      "each time; if not, the device counts as failed; 0: never")                                 \
+    X(EXPECT, "expect", 0, STRING, NULL, NULL, "whatever the first run gives", PROCESS,           \
+      OCT_CMD_SELFTEST, "DIGEST",                                                                 \
+      "what the test must give: what it said on a machine that is known to be sound")             \
     X(REASONING_PARSER, "reasoning-parser", 0, CHOICE, NULL, "auto", NULL,                        \
       SERVER, OCT_CMD_SERVE, "auto|none|think",                                                   \
       "what stands between <think> and </think> goes into a field of its own; auto: if the model "\
@@ -306,21 +314,22 @@ enum oct_param_group {
       "text|json", "lines on standard error as text, or as JSON objects")                         \
                                                                                                   \
     X(JSON, "json", 0, BOOL, NULL, "false", NULL, OUTPUT,                                         \
-      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE | OCT_CMD_BENCH, "",       \
+      OCT_CMD_RUN | OCT_CMD_INFO | OCT_CMD_TOKENIZE | OCT_CMD_TEMPLATE | OCT_CMD_SELFTEST |       \
+      OCT_CMD_BENCH, "",                                                                          \
       "print one JSON object for each result")                                                    \
     X(STATS, "stats", 0, BOOL, NULL, "true", NULL, OUTPUT, OCT_CMD_RUN, "",                       \
       "print speeds on standard error after each answer")                                         \
     X(VERBOSE, "verbose", 'v', BOOL, NULL, "false", NULL, OUTPUT,                                 \
       OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH | OCT_CMD_INFO | OCT_CMD_TOKENIZE |             \
-      OCT_CMD_TEMPLATE, "",                                                                       \
+      OCT_CMD_TEMPLATE | OCT_CMD_SELFTEST, "",                                                    \
       "say more on standard error: memory, threads, sandbox")                                     \
                                                                                                   \
     X(THREADS, "threads", 't', INT, "[1, 1024]", NULL, "one for each core it may use", PROCESS,   \
-      OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH |                                               \
+      OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH | OCT_CMD_SELFTEST |                            \
       OCT_CMD_BENCH, "N", "CPU threads")                                                          \
     X(SANDBOX, "sandbox", 0, BOOL, NULL, "true", NULL, PROCESS,                                   \
       OCT_CMD_RUN | OCT_CMD_SERVE | OCT_CMD_BATCH | OCT_CMD_BENCH | OCT_CMD_INFO |                \
-      OCT_CMD_TOKENIZE |                                                                          \
+      OCT_CMD_TOKENIZE | OCT_CMD_SELFTEST |                                                       \
       OCT_CMD_TEMPLATE, "",                                                                       \
       "before the model is read give up what a bad model file could misuse: other files, "        \
       "programs, the network")                                                                    \

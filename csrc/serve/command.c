@@ -46,6 +46,13 @@ const struct oct_command oct_commands[OCT_N_COMMANDS] = {
          "browser. Listens before the model is loaded, and says when it is ready. SIGTERM or "
          "Ctrl-C lets running requests finish. docs/serving.md has the rest.",
          1, oct_command_serve},
+    [OCT_CMD_BIT_SELFTEST] =
+        {OCT_CMD_BIT_SELFTEST, "MODEL", "see whether a device computes what it should",
+         "Runs one fixed request twice and prints the digest of its tokens and of every bit of "
+         "their log probabilities. The exit code is 4 if the two differ, or if they are not what "
+         "--expect says. Devices of one kind give the same digest for the same model, flags and "
+         "version, and octavo serve logs it too. docs/serving.md says what the test sees.",
+         1, oct_command_selftest},
     [OCT_CMD_BIT_TOKENIZE] =
         {OCT_CMD_BIT_TOKENIZE, "MODEL [TEXT]", "show the token ids of a text, or the text of ids",
          "The text is the argument, else what comes on standard input. Each line shows an id and "

@@ -37,6 +37,7 @@ extern const struct oct_command oct_commands[OCT_N_COMMANDS]; /* indexed by bit 
 
 enum oct_exit oct_command_run(const struct oct_params *p);
 enum oct_exit oct_command_info(const struct oct_params *p);
+enum oct_exit oct_command_selftest(const struct oct_params *p);
 enum oct_exit oct_command_tokenize(const struct oct_params *p);
 enum oct_exit oct_command_template(const struct oct_params *p);
 enum oct_exit oct_command_batch(const struct oct_params *p);

@@ -13,6 +13,7 @@
 #include "serve/chat_template.h"
 #include "serve/open_engine.h"
 #include "serve/sandbox.h"
+#include "serve/self_test.h"
 #include "serve/serve_config.h"
 #include "serve/serve_log.h"
 #include "serve/serve_signal.h"
@@ -43,6 +44,7 @@ enum {
     FLUSH_US = 500 * 1000,       /* for the log */
     TELL_LOADING_US = 10 * 1000 * 1000,
     TRIM_REQUESTS = 256,
+    SELF_TEST_AGAIN_US = 5 * 1000 * 1000,
 };
 
 enum phase { RUNS, DRAINS, ENDS };
@@ -65,6 +67,11 @@ struct server {
     bool is_stuck, is_dead; /* it was told */
     uint64_t n_trimmed;     /* requests there had been when memory was last given back */
     bool hangs;             /* requests that were cancelled have not ended */
+
+    struct oct_self_test self_test; /* has_self_test: the engine is open and it is wanted */
+    bool has_self_test;
+    struct oct_metrics_self_test self_test_counts;
+    int64_t self_test_at_us; /* when the next run is due; a run is under way: when it began */
 
     pthread_t loader;
     bool has_loader;
@@ -149,8 +156,7 @@ static void look_at_device(struct server *s)
                 s->config.exit_on_device_failure ? ", and the server ends" : "");
         if (s->config.exit_on_device_failure) {
             s->code = OCT_EXIT_DEVICE;
-            oct_http_close_listeners(s->http);
-            end(s, DEAD_US);
+            end(s, DEAD_US); /* still listening: who asks is told why */
         }
     }
     const bool stuck = oct_api_is_stuck(s->api);
@@ -163,6 +169,80 @@ static void look_at_device(struct server *s)
                 stuck ? "no step finishes" : "steps finish again", (unsigned long long)e.n_steps,
                 (double)e.last_step_age_us * 1e-6, e.n_running, e.n_waiting, e.n_pages_used,
                 e.n_pages);
+    }
+}
+
+/* ---- the self-test ---- */
+
+static void begin_self_tests(struct server *s)
+{
+    if (s->config.self_test_us == 0) {
+        return;
+    }
+    if (s->options.gemm_provider && !strcmp(s->options.gemm_provider, "cublaslt")) {
+        oct_log(OCT_LOG_INFO, "no self-test: by cuBLASLt the same request may have other bits");
+        return;
+    }
+    oct_self_test_init(&s->self_test, s->engine);
+    s->has_self_test = true;
+    s->self_test_counts = (struct oct_metrics_self_test){.interval_us = s->config.self_test_us,
+                                                         .digest = s->self_test.digest};
+    s->self_test_at_us = oct_clock_us();
+    oct_api_set_self_test(s->api, &s->self_test_counts);
+}
+
+static void take_self_test(struct server *s, const struct oct_self_test_result *r)
+{
+    struct oct_metrics_self_test *n = &s->self_test_counts;
+    const bool is_first = r->verdict == OCT_SELF_TEST_FIRST;
+    char sentence[512];
+    /* The first run is followed by another at once: then there is something to rely on. */
+    s->self_test_at_us = is_first ? oct_clock_us() : s->self_test_at_us + s->config.self_test_us;
+    if (r->verdict == OCT_SELF_TEST_NOT_RUN) {
+        oct_log(OCT_LOG_WARNING, "the self-test did not come to its end: %s", r->text);
+        return;
+    }
+    n->n_runs++;
+    if (is_first) {
+        return;
+    }
+    if (r->verdict == OCT_SELF_TEST_SAME) {
+        if (n->last_success_s == 0) {
+            oct_log(OCT_LOG_INFO, "self-test: two runs agree, digest %s", r->digest);
+        }
+        n->last_success_s = oct_clock_wall_s();
+        return;
+    }
+    if (r->verdict == OCT_SELF_TEST_NUMERIC && !*s->self_test.digest) {
+        oct_log(OCT_LOG_WARNING, "no self-test with this model: %s", r->text);
+        s->has_self_test = false;
+        oct_api_set_self_test(s->api, NULL);
+        return;
+    }
+    n->n_failures++;
+    (void)snprintf(sentence, sizeof sentence,
+                   "the self-test gave other results than before (digest %s, now %s): the device "
+                   "or its memory is not sound",
+                   s->self_test.digest, *r->digest ? r->digest : "none");
+    oct_log(OCT_LOG_ERROR, "self-test failed: %s", r->text);
+    oct_api_fail(s->api, sentence);
+}
+
+static void look_at_self_test(struct server *s, int64_t now_us)
+{
+    struct oct_self_test_result r;
+    if (!s->has_self_test || oct_api_state(s->api) != OCT_API_READY) {
+        return;
+    }
+    if (oct_self_test_take(&s->self_test, &r)) {
+        take_self_test(s, &r);
+    }
+    if (s->has_self_test && !s->self_test.is_running && now_us >= s->self_test_at_us &&
+        oct_api_state(s->api) == OCT_API_READY) {
+        s->self_test_at_us = now_us;
+        if (oct_self_test_begin(&s->self_test, s->engine, NULL) != OCT_OK) {
+            s->self_test_at_us = now_us + SELF_TEST_AGAIN_US; /* a full queue, say */
+        }
     }
 }
 
@@ -201,6 +281,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     oct_api_tick(s->api);
     if (s->engine) {
+        look_at_self_test(s, now_us);
         look_at_device(s);
     }
     const size_t n_calls = oct_api_n_calls(s->api);
@@ -275,6 +356,7 @@ static void on_loaded(struct oct_http_task *t)
         if (s->phase == RUNS) {
             oct_api_set_engine(s->api, s->engine);
             tell_ready(s);
+            begin_self_tests(s);
         }
     } else if (s->phase == RUNS) {
         s->code = oct_command_exit(s->load_status);
@@ -451,6 +533,9 @@ static bool tidy_up(struct server *s)
     oct_http_destroy(s->http);
     if (!stop_engine(s)) {
         return false;
+    }
+    if (s->has_self_test) {
+        oct_self_test_deinit(&s->self_test);
     }
     oct_api_destroy(s->api);
     oct_http_tls_destroy(s->tls);

@@ -235,6 +235,7 @@ oct_status oct_serve_config_read(const struct oct_params *p, struct oct_serve_co
     c.http.keep_alive_us = seconds(p, OCT_P_TIMEOUT_KEEP_ALIVE);
     c.shutdown_us = seconds(p, OCT_P_SHUTDOWN_TIMEOUT);
     c.exit_on_device_failure = oct_param_bool(p, OCT_P_EXIT_ON_DEVICE_FAILURE);
+    c.self_test_us = (int64_t)(oct_param_float(p, OCT_P_SELF_TEST_INTERVAL, 0) * 60e6);
     c.json_log = !strcmp(oct_param_str(p, OCT_P_LOG_FORMAT, "text"), "json");
     c.api.max_queued_requests = (int32_t)oct_param_int(p, OCT_P_MAX_QUEUED_REQUESTS, 0);
     c.api.watchdog_us = seconds(p, OCT_P_WATCHDOG_TIMEOUT);

@@ -18,6 +18,7 @@ struct oct_serve_config {
     const char *host, *uds, *cert_path, *key_path; /* NULL: none */
     uint16_t port;
     int64_t shutdown_us;
+    int64_t self_test_us; /* 0: none */
     bool exit_on_device_failure, json_log;
     bool is_loopback; /* nobody outside the machine reaches it */
     struct oct_arena arena;

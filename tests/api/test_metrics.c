@@ -70,6 +70,11 @@ static const struct oct_engine_info info = {
 };
 static const struct oct_http_stats http = {.n_accepted = 9, .n_connections = 2, .out_bytes = 77};
 static const struct oct_api_counts counts = {.n_accepted = 8, .n_done = 5, .n_left = 2};
+static const struct oct_metrics_self_test self_test = {.n_runs = 6,
+                                                       .n_failures = 1,
+                                                       .last_success_s = 1790000000,
+                                                       .interval_us = 90000000,
+                                                       .digest = "00ff"};
 
 static char *render_as(const char *model, bool loaded, bool plain)
 {
@@ -82,6 +87,7 @@ static char *render_as(const char *model, bool loaded, bool plain)
         .counts = &counts,
         .state = loaded ? OCT_API_READY : OCT_API_LOADING,
         .plain_names = plain,
+        .self_test = loaded ? &self_test : NULL,
     };
     cr_assert_eq(oct_metrics_render(m, &v, &b), OCT_OK, "%s", oct_last_error());
     cr_assert_gt(prometheus_check(b.data), 10u);
@@ -327,6 +333,21 @@ static bool is_printed(const char *rendered, const char *name)
     char count[160];
     (void)snprintf(count, sizeof count, "%s_count", name);
     return prometheus_has(rendered, name) || prometheus_has(rendered, count);
+}
+
+Test(metrics, the_self_test_is_shown_once_there_is_one)
+{
+    char *text = render("demo", true), *loading = render("demo", false);
+    expect(text, "octavo_self_tests_total", 6);
+    expect(text, "octavo_self_test_failures_total", 1);
+    expect(text, "octavo_self_test_interval_seconds", 90);
+    expect(text, "octavo_self_test_last_success_timestamp_seconds", 1790000000);
+    cr_assert(strstr(text, "octavo_self_test_info{model_name=\"demo\",engine=\"0\",device=\"a "
+                           "\\\"device\\\"\",dtype=\"bfloat16\",version=\""));
+    cr_assert(strstr(text, ",digest=\"00ff\"} 1\n"));
+    cr_assert(!strstr(loading, "octavo_self_test"));
+    oct_free(text);
+    oct_free(loading);
 }
 
 Test(metrics, dashboards_and_docs_speak_only_of_what_is_printed)

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -204,6 +205,31 @@ Test(cuda_serve, a_kernel_that_hangs_ends_every_request_and_the_program)
     for (int i = 0; i < N_CLIENTS; i++) {
         cr_assert(strstr(c[i].answer.data, "the device hangs: step "), "client %d: %s", i,
                   c[i].answer.data);
+        oct_buf_free(&c[i].answer);
+    }
+}
+
+Test(cuda_serve, the_self_test_gives_the_same_beside_others)
+{
+    struct server s;
+    struct client c[N_CLIENTS];
+    struct oct_buf b = {0};
+    double n = 0;
+    start(&s, "h100", "", "--self-test-interval=0.001");
+    ask_all(&s, c, N_CLIENTS, false);
+    for (const int64_t give_up = server_now_ms() + SERVER_PATIENCE_MS; !(n >= 3);) {
+        oct_buf_free(&b);
+        cr_assert_eq(server_ask(&s, "/metrics", "", NULL, &b), 200);
+        const char *at = strstr(b.data, "\noctavo_self_tests_total ");
+        n = at ? strtod(strchr(at, ' '), NULL) : 0;
+        cr_assert_lt(server_now_ms(), give_up, "%s", s.err.data);
+        (void)usleep(50000);
+    }
+    cr_assert(strstr(b.data, "\noctavo_self_test_failures_total 0\n"), "%s", b.data);
+    oct_buf_free(&b);
+    server_stop(&s);
+    for (int i = 0; i < N_CLIENTS; i++) {
+        cr_assert_eq(c[i].status, 200, "%s", c[i].answer.data);
         oct_buf_free(&c[i].answer);
     }
 }

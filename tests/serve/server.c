@@ -32,7 +32,8 @@ int64_t server_now_ms(void)
 static bool has(const char *const *args, const char *name)
 {
     for (; *args; args++) {
-        if (!strcmp(*args, name)) {
+        const size_t len = strlen(name);
+        if (!strncmp(*args, name, len) && (!(*args)[len] || (*args)[len] == '=')) {
             return true;
         }
     }
@@ -43,14 +44,14 @@ void server_start(struct server *s, const char *const *args, const char *const *
                   const char *err_to)
 {
     static const char *const defaults[][2] = {
-        {"--port", "0"}, {"--device", "cpu"}, {"--threads", "1"}};
+        {"--port", "0"}, {"--device", "cpu"}, {"--threads", "1"}, {"--self-test-interval", "0"}};
     const char *all[SPAWN_MAX_ARGS + 1] = {"serve"};
     int n = 1, err[2];
     for (const char *const *a = args; *a; a++) {
-        cr_assert_lt(n, SPAWN_MAX_ARGS - 7);
+        cr_assert_lt(n, SPAWN_MAX_ARGS - 9);
         all[n++] = *a;
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         if (!has(args, defaults[i][0])) {
             all[n++] = defaults[i][0];
             all[n++] = defaults[i][1];

@@ -19,8 +19,8 @@ struct server {
 enum { SERVER_PATIENCE_MS = 60000 };
 
 /* octavo serve with these arguments (NULL at the end) and, unless they say otherwise, --port 0
- * --device cpu --threads 1. env: NULL or as spawn(). err_to: a file that its standard error goes
- * to; NULL: to s. */
+ * --device cpu --threads 1 --self-test-interval 0 (what it counts is the test's). env: NULL or as
+ * spawn(). err_to: a file that its standard error goes to; NULL: to s. */
 void server_start(struct server *s, const char *const *args, const char *const *env,
                   const char *err_to);
 /* Waits until its standard error has `text`; returns what follows it. */
