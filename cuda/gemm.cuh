@@ -9,9 +9,9 @@
 // so that memory never idles. A chunk is summed from zero by the MMAs in ascending k, chunk sums
 // are added in ascending order: each row's bits are the same in every kernel and for every cut.
 //
-// A piece that is not a whole tile leaves its sums in the workspace, in the order of the registers
-// (16-byte coalesced): the chunks from the tile's first as one sum, any other one by one. Whoever
-// arrives last, by the tile's ticket, adds them in order and finishes the tile.
+// A tile that is cut goes through several blocks, first chunks in the first of them. A block does
+// first what others wait for, last what it waits for itself: as a rule what it needs is there.
+// Until then its own chunk sums wait in shared memory, or in the workspace where that is full.
 #ifndef K_GEMM_CUH
 #define K_GEMM_CUH
 
@@ -27,6 +27,8 @@ template <int BM_, int BN_, int WARPS_M, int WARPS_N, int STAGES_> struct gemm_s
     static constexpr int WN = WARPS_N;
     static constexpr int A_BYTES = BM * 128, B_BYTES = BN * 128;
     static constexpr int STAGE_BYTES = A_BYTES + B_BYTES;
+    // Some device has room for a sum behind the ring.
+    static constexpr bool KEEPS = STAGES * STAGE_BYTES + 4 * BM * BN < 232448;
     static constexpr int B_COPIES = BN * 8 / THREADS, COPIES = B_COPIES + BM * 8 / THREADS;
     static constexpr int CHUNK_TILES = K_GEMM_CHUNK / K_GEMM_TILE_K;
     static_assert(NT == 2 || NT == 4 || NT == 8, "a warp is within a panel, by pairs of tiles");
@@ -47,28 +49,46 @@ struct gemm_piece {
     int tile, c0, c1; // chunks [c0, c1) of the tile
 };
 
-K_DEV int gemm_first_item(const k_gemm_task &a, int block)
-{
-    return (int)((int64_t)block * a.split_tiles * a.n_chunks / (int)gridDim.x);
-}
-
-// Piece i of this block; false: it has not so many.
+// Piece i of this block; false: it has not so many. First the tile that its run leaves unfinished,
+// then whole tiles, last the tile whose end it has.
 K_DEV bool gemm_piece_at(const k_gemm_task &a, int i, gemm_piece &p)
 {
-    const int block = (int)blockIdx.x;
-    const int from = gemm_first_item(a, block), to = gemm_first_item(a, block + 1);
-    const int t0 = from / a.n_chunks;
-    const int n_cut = to > from ? (to - 1) / a.n_chunks - t0 + 1 : 0;
-    if (i < n_cut) {
-        p.tile = t0 + i;
-        p.c0 = max(from - p.tile * a.n_chunks, 0);
-        p.c1 = min(to - p.tile * a.n_chunks, a.n_chunks);
+    const int block = (int)blockIdx.x, tiles = a.m_tiles * a.n_tiles, n = a.n_chunks;
+    const int items = a.split_tiles * n;
+    const int from = min(block * a.run, items), to = min(from + a.run, items);
+    p.tile = to / n;
+    p.c0 = max(from - p.tile * n, 0);
+    p.c1 = to - p.tile * n;
+    if (p.c1 > 0 && i-- == 0) {
         return true;
     }
-    p.tile = a.split_tiles + block + (i - n_cut) * (int)gridDim.x;
-    p.c0 = 0;
-    p.c1 = a.n_chunks;
-    return p.tile < a.m_tiles * a.n_tiles;
+    const int whole = a.split_tiles + block + i * (int)gridDim.x;
+    const bool after = whole - (int)gridDim.x<tiles, ends = p.tile * n> from;
+    p.tile = from / n;
+    p.c0 = from - p.tile * n;
+    p.c1 = n;
+    if (whole < tiles) {
+        p.tile = whole;
+        p.c0 = 0;
+        return true;
+    }
+    return after && ends && p.c0 > 0;
+}
+
+// After how many of a piece's chunks, counted from 0, the sums from before it are added: when they
+// are there if all blocks keep step. -1: nothing was before; past its end: it leaves that to
+// others.
+K_DEV int gemm_fold_at(const k_gemm_task &a, const gemm_piece &p)
+{
+    const int chunks = p.c1 - p.c0, before = min(p.c0, a.run);
+    if (p.c0 == 0) {
+        return -1;
+    }
+    if (p.c1 < a.n_chunks) {
+        return a.flags & K_GEMM_HAND_ON ? min(before, chunks - 1) : chunks;
+    }
+    const bool late = a.m_tiles * a.n_tiles > a.split_tiles; // after whole tiles
+    return late ? 0 : min(max(before - (a.run - chunks), 0), chunks - 1);
 }
 
 // Tiles are numbered by groups of columns, within a group row by row: blocks that run at the same
@@ -158,6 +178,13 @@ template <typename S> struct gemm_loader {
 
 // ---- shared to registers, products ----
 
+// What is multiplied: the slot, its fragments of A for this step of k and for the next one, of B
+// for these 16 places and for the next ones.
+template <typename S> struct gemm_now {
+    uint32_t slot;
+    uint32_t a[2][S::MT][4], b[2][4];
+};
+
 // What a lane reads of a slot with ldmatrix.
 struct gemm_reader {
     uint32_t a, b; // its 16 bytes of the warp's first 16 x 16 of A and of B
@@ -181,6 +208,15 @@ struct gemm_reader {
     {
         k_ldmatrix4(f, slot + at_step(b, kk) + j * 16 * 128);
     }
+    // The first fragments of the slot.
+    template <typename S> __device__ __forceinline__ void start(gemm_now<S> &now) const
+    {
+#pragma unroll
+        for (int i = 0; i < S::MT; i++) {
+            load_a(now.a[0][i], now.slot, i, 0);
+        }
+        load_b(now.b[0], now.slot, 0, 0);
+    }
     // volatile: one instruction where it is needed is cheaper than a register for each step.
     __device__ __forceinline__ uint32_t at_step(uint32_t at, int kk) const
     {
@@ -188,13 +224,6 @@ struct gemm_reader {
         asm volatile("xor.b32 %0, %1, %2;" : "=r"(x) : "r"(at), "r"(kk << 5));
         return x;
     }
-};
-
-// What is multiplied: the slot, its fragments of A for this step of k and for the next one, of B
-// for these 16 places and for the next ones.
-template <typename S> struct gemm_now {
-    uint32_t slot;
-    uint32_t a[2][S::MT][4], b[2][4];
 };
 
 // n k-tiles, and copies of as many that are STAGES - 1 ahead. Copies and reads of the next
@@ -206,8 +235,14 @@ K_DEV void gemm_tiles(const k_gemm_task &a, gemm_loader<S> &loader, const gemm_r
     extern __shared__ __align__(1024) unsigned char gemm_smem[];
     const uint32_t ring = k_smem(gemm_smem), ring_end = ring + S::STAGES * S::STAGE_BYTES;
     // All copies at one place, after the barrier: each place costs some slots to order copies after
-    // ldmatrix.
-    constexpr int PAIRS = S::NT / 2, STEPS = 4 * PAIRS, COPY_STEP = 3 * PAIRS;
+    // ldmatrix. Where 96 products are left of the k-tile, their end is better on sm_80 (0.98 of the
+    // time in HMMA, not 0.91); on sm_90 it takes more registers than there are.
+#if __CUDA_ARCH__ >= 900
+    constexpr int LATER = 0;
+#else
+    constexpr int LATER = S::MT * S::NT >= 24 ? 2 : 0;
+#endif
+    constexpr int PAIRS = S::NT / 2, STEPS = 4 * PAIRS, COPY_STEP = 3 * PAIRS + LATER;
 #pragma unroll 1
     for (int t = 0; t < n; t++) {
         const uint32_t slot = now.slot;
@@ -257,10 +292,23 @@ K_DEV void gemm_tiles(const k_gemm_task &a, gemm_loader<S> &loader, const gemm_r
 
 // ---- partial sums ----
 
-template <typename S> K_DEV float4 *gemm_slot(const k_gemm_task &a, int tile, int chunk)
+template <typename S> K_DEV float4 *gemm_slot(const k_gemm_task &a, int block, int i)
 {
-    const int64_t slot = (int64_t)tile * a.n_chunks + chunk;
-    return k_at<float4>(a.partials) + slot * (S::BM * S::BN / 4) + gemm_thread();
+    return k_at<float4>(a.partials) + ((int64_t)block * a.slots + i) * (S::BM * S::BN / 4) +
+           gemm_thread();
+}
+
+// Where the sum of the piece's chunk i is, if it cannot be added yet. Slot 0 of a block is for what
+// it hands on.
+template <typename S> K_DEV float4 *gemm_kept(const k_gemm_task &a, const gemm_piece &p, int i)
+{
+    extern __shared__ __align__(1024) unsigned char gemm_smem[];
+    const bool left = p.c1 < a.n_chunks && !(a.flags & K_GEMM_HAND_ON);
+    if (S::KEEPS && !left && i < a.keep) {
+        return reinterpret_cast<float4 *>(gemm_smem + S::STAGES * S::STAGE_BYTES) +
+               i * (S::BM * S::BN / 4) + gemm_thread();
+    }
+    return gemm_slot<S>(a, (int)blockIdx.x, left ? i : 1 + i - a.keep);
 }
 
 template <typename S> K_DEV void gemm_put(float4 *slot, const float v[S::MT][S::NT][4])
@@ -268,7 +316,7 @@ template <typename S> K_DEV void gemm_put(float4 *slot, const float v[S::MT][S::
 #pragma unroll
     for (int i = 0; i < S::MT * S::NT; i++) {
         const float *f = v[i / S::NT][i % S::NT];
-        __stcg(slot + i * S::THREADS, make_float4(f[0], f[1], f[2], f[3]));
+        slot[i * S::THREADS] = make_float4(f[0], f[1], f[2], f[3]);
     }
 }
 
@@ -276,38 +324,46 @@ template <typename S> K_DEV void gemm_add(float v[S::MT][S::NT][4], const float4
 {
 #pragma unroll
     for (int i = 0; i < S::MT * S::NT; i++) {
-        const float4 part = __ldcg(slot + i * S::THREADS);
+        const float4 part = slot[i * S::THREADS];
         float *f = v[i / S::NT][i % S::NT];
         f[0] += part.x, f[1] += part.y, f[2] += part.z, f[3] += part.w;
     }
 }
 
-// After the piece's sums were put. True in the block that is the last of the tile.
-K_DEV bool gemm_arrive(const k_gemm_task &a, const gemm_piece &p)
+// Others may have what this block left in the workspace.
+K_DEV void gemm_signal(const k_gemm_task &a)
 {
-    __shared__ uint32_t before;
     __syncthreads();
     if (threadIdx.x == 0) {
-        __threadfence(); // for the whole block: what was written before the barrier
-        uint32_t *ticket = k_at<uint32_t>(a.tickets) + p.tile;
-        before = atomicAdd(ticket, (uint32_t)(p.c1 - p.c0));
-        if (before + (uint32_t)(p.c1 - p.c0) == (uint32_t)a.n_chunks) {
-            *ticket = 0;
-        }
-        __threadfence();
+        k_store_release(k_at<uint32_t>(a.tickets) + blockIdx.x, 1);
     }
-    __syncthreads();
-    return before + (uint32_t)(p.c1 - p.c0) == (uint32_t)a.n_chunks;
 }
 
-// The tile's sum out of the workspace. Its first sum lies with the last chunk of the first piece.
+// What the blocks before left of the tile, then the first n chunks of this piece, in order.
+//
+// Somebody is always on: a block is waited for only by blocks with higher numbers, which start
+// later if not all fit; at most as many blocks as SMs do. A kernel that starts early (k_pdl_launch)
+// does so when all blocks of this one run, and its blocks wait for no other's flag before this one
+// is done.
 template <typename S>
-K_DEV void gemm_gather(const k_gemm_task &a, int tile, float sum[S::MT][S::NT][4])
+K_DEV void gemm_fold(const k_gemm_task &a, const gemm_piece &p, int n, float sum[S::MT][S::NT][4])
 {
-    const int items = a.split_tiles * a.n_chunks, first = tile * a.n_chunks;
-    const int block = (int)(((int64_t)(first + 1) * (int)gridDim.x - 1) / items);
-    for (int c = gemm_first_item(a, block + 1) - first - 1; c < a.n_chunks; c++) {
-        gemm_add<S>(sum, gemm_slot<S>(a, tile, c));
+    const int block = (int)blockIdx.x;
+    const int first = a.flags & K_GEMM_HAND_ON ? block - 1 : p.tile * a.n_chunks / a.run;
+    for (int b = first + gemm_thread(); b < block; b += S::THREADS) {
+        uint32_t *ticket = k_at<uint32_t>(a.tickets) + b;
+        while (k_load_acquire(ticket) == 0) {
+        }
+        *ticket = 0;
+    }
+    __syncthreads();
+    // One sum of the first of them; the others have nothing but chunks of this tile.
+    const int others = 1 + (block - 1 - first) * a.run;
+#pragma unroll 1
+    for (int i = 0; i < others + n; i++) {
+        gemm_add<S>(sum, i >= others ? gemm_kept<S>(a, p, i - others)
+                         : i > 0     ? gemm_slot<S>(a, first + 1, i - 1)
+                                     : gemm_slot<S>(a, first, 0));
     }
 }
 
@@ -524,11 +580,7 @@ template <typename S> K_DEV void gemm_run(const k_gemm_task &a)
 
     k_cp_async_wait<S::STAGES - 2>();
     __syncthreads();
-#pragma unroll
-    for (int i = 0; i < S::MT; i++) {
-        reader.load_a(now.a[0][i], ring, i, 0);
-    }
-    reader.load_b(now.b[0], ring, 0, 0);
+    reader.start<S>(now);
 
     int left = min(S::CHUNK_TILES, a.k_tiles - chunk * S::CHUNK_TILES); // k-tiles of the chunk
     gemm_zero<S>(acc);
@@ -552,32 +604,31 @@ template <typename S> K_DEV void gemm_run(const k_gemm_task &a)
         }
         // A chunk is done.
         gemm_piece_at(a, piece, p);
-        const bool ends = chunk + 1 == p.c1, cut = p.c1 - p.c0 < a.n_chunks;
-        if (p.c0 == 0) {
-#pragma unroll
-            for (int i = 0; i < S::MT * S::NT * 4; i++) {
-                sum[i / 4 / S::NT][i / 4 % S::NT][i % 4] +=
-                    acc[i / 4 / S::NT][i / 4 % S::NT][i % 4];
-            }
-            if (ends && cut) {
-                gemm_put<S>(gemm_slot<S>(a, p.tile, chunk), sum);
-            }
+        const int fold = gemm_fold_at(a, p), i = chunk - p.c0;
+        if (i < fold) {
+            gemm_put<S>(gemm_kept<S>(a, p, i), acc);
         } else {
-            gemm_put<S>(gemm_slot<S>(a, p.tile, chunk), acc);
-        }
-        gemm_zero<S>(acc);
-        chunk++;
-        if (ends) {
-            bool last = true;
-            if (cut) {
-                last = gemm_arrive(a, p);
-                if (last) {
-                    gemm_zero<S>(sum);
-                    gemm_gather<S>(a, p.tile, sum);
+            if (i == fold) {
+                gemm_fold<S>(a, p, i, sum);
+                if constexpr (S::BM > 64) {
+                    reader.start<S>(now); // anew: it took no registers meanwhile
                 }
             }
-            if (last) {
+#pragma unroll
+            for (int j = 0; j < S::MT * S::NT * 4; j++) {
+                sum[j / 4 / S::NT][j / 4 % S::NT][j % 4] +=
+                    acc[j / 4 / S::NT][j / 4 % S::NT][j % 4];
+            }
+        }
+        gemm_zero<S>(acc);
+        if (++chunk == p.c1) {
+            if (chunk == a.n_chunks) {
                 gemm_epilogue<S>(a, p.tile, sum);
+            } else {
+                if (i >= fold) {
+                    gemm_put<S>(gemm_slot<S>(a, (int)blockIdx.x, 0), sum);
+                }
+                gemm_signal(a);
             }
             gemm_zero<S>(sum);
             if (!gemm_piece_at(a, ++piece, p)) {

@@ -14,23 +14,31 @@
 #include "launch.h"
 
 /* What every kernel of the family takes. The output is cut into m_tiles x n_tiles tiles, numbered
- * as gemm.cuh's tile_at() says. Tiles [0, split_tiles) are cut along K too: their n_chunks chunks
- * of K_GEMM_CHUNK, split_tiles * n_chunks items in order, go to the blocks in equal runs; chunk
- * sums that belong together meet in the workspace. Of the other tiles block b does split_tiles + b,
- * + gridDim.x, and so on. No sharing out changes bits. */
+ * as gemm.cuh's tile_at() says. Tiles [0, split_tiles) are cut along K too: of their n_chunks
+ * chunks of K_GEMM_CHUNK, split_tiles * n_chunks items in order, block b does [b * run, (b + 1) *
+ * run). Of the other tiles it does split_tiles + b, + gridDim.x, and so on. No sharing out changes
+ * bits.
+ *
+ * Sums go from the blocks before to the blocks after them: the block that ends a tile finishes it.
+ * K_GEMM_HAND_ON: a block adds its chunks to what the block before it had of the tile, and leaves
+ * one sum. Otherwise it leaves a tile's beginning as one sum, chunks from its middle one by one,
+ * and waits only for what it finishes. In either case a block waits for blocks before it only. */
 struct k_gemm_task {
     k_ptr out, in, weight, bias, residual;
-    k_ptr tickets;  /* [split_tiles] uint32, zero between ops */
-    k_ptr partials; /* [split_tiles * n_chunks] tiles of fp32, in the order of the registers */
+    k_ptr tickets;  /* [gridDim.x] uint32, zero between ops; else: what the block leaves is there */
+    k_ptr partials; /* [gridDim.x][slots] tiles of fp32, in the order of the registers */
     int64_t out_stride, in_stride;
     int64_t panel_bytes;
     int32_t m, n, k;
     int32_t k_tiles, n_chunks;
     int32_t m_tiles, n_tiles, split_tiles;
+    int32_t run;   /* 1 .. n_chunks - 1 items, if split_tiles > 0 */
+    int32_t slots; /* K_GEMM_HAND_ON: 1 and those that `keep` lacks; otherwise run */
+    int32_t keep;  /* chunk sums that may wait in shared memory, behind the ring */
     int32_t group; /* columns of tiles that are walked together */
     int32_t flags; /* K_GEMM_* */
 };
-enum { K_GEMM_OUT_F32 = 1, K_GEMM_SILU = 2 };
+enum { K_GEMM_OUT_F32 = 1, K_GEMM_SILU = 2, K_GEMM_HAND_ON = 4 };
 
 #define K_GEMM_MODULES(X) X(gemm_small) X(gemm_large)
 

@@ -2,7 +2,7 @@
 //
 // gemm_small.cu - products of few rows (decode): the weight is streamed once, at the speed of
 // memory. One panel of 64 rows of it at a time, so that panels x chunks of K make enough pieces for
-// an even share of every SM: 4096 x 4096 is 512 of them, 4.74 for each of 108 SMs, 5 for the last.
+// an even share of every SM: 4096 x 4096 is 512 of them, 5 for each of 103 SMs (of 108).
 //
 //   tile     slots x k-tile  of the weight on its way   warps (rows x places)
 //   16 x 64  8 x 10 KB       56 KB an SM                1 x 4: 16 x 16 each

@@ -140,6 +140,21 @@ K_DEV float k_exp2(float x)
     return y;
 }
 
+// ---- flags between blocks ----
+
+// Whoever loads the value sees all that this block wrote before the barrier before the store.
+K_DEV void k_store_release(uint32_t *p, uint32_t v)
+{
+    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+
+K_DEV uint32_t k_load_acquire(const uint32_t *p)
+{
+    uint32_t v;
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+    return v;
+}
+
 // ---- programmatic dependent launch (sm_90; nothing on sm_80) ----
 
 // Until the kernels before this one in the stream are done and what they wrote is visible. Before
