@@ -167,10 +167,10 @@ struct oct_engine_options {
     const char *gemm_provider; /* who multiplies matrices on a CUDA device: "octavo", or "cublaslt",
                                   with which the bits of an answer may depend on what runs beside
                                   it; NULL: "octavo" */
-    int64_t step_timeout_us; /* a step that takes longer hangs: the device counts as failed, and
-                                every request ends with OCT_E_DEVICE, though the device does not
-                                come back. 0: 60 s on a CUDA device, no bound on the CPU; -1: no
-                                bound. Not of a manual engine: there the caller waits himself */
+    int64_t step_timeout_us;   /* a step that takes longer hangs: the device counts as failed, and
+                                  every request ends with OCT_E_DEVICE, though the device does not
+                                  come back. 0: 60 s on a CUDA device, no bound on the CPU; -1: no
+                                  bound. Not of a manual engine: there the caller waits himself */
 };
 #define OCT_ENGINE_OPTIONS_INIT \
     { \
@@ -319,8 +319,8 @@ struct oct_engine_stats {
     uint64_t n_preemptions, n_steps;
     uint64_t schedule_us, forward_us, sample_us, deliver_us; /* where the time of the steps went */
     int64_t last_step_age_us; /* since a step finished; -1: none has */
-    int32_t device_hangs;     /* 1: a step has taken longer than step_timeout_us; the engine is dead,
-                                 and how it is closed is said at oct_engine_close */
+    int32_t device_hangs; /* 1: a step has taken longer than step_timeout_us; the engine is dead,
+                             and how it is closed is said at oct_engine_close */
 };
 OCT_API void oct_engine_get_stats(oct_engine *e, struct oct_engine_stats *out);
 

@@ -4,7 +4,7 @@
 //
 //     NAME:N[+][=CODE]     the N-th call of NAME (counted from 1; + : and all after it)
 //     launch:N[+][=CODE]   the N-th kernel that runs faults (default 719)
-//     hang:N               the N-th kernel that runs never ends, nor does the call that waits for it
+//     hang:N               the N-th kernel that runs never ends
 //     lost[@DEVICE]:N[=CODE]   at the N-th call of anything the device is lost: every later call
 //                          with a context of it gives CODE (default 999)
 //
