@@ -199,6 +199,10 @@ struct oct_engine_info {
     const char *architecture; /* "llama"; owned by the engine, as is the next */
     const char *dtype;        /* "bfloat16" */
     const char *device; /* "cpu", or what a CUDA device says of itself; as long as the engine */
+    /* Bytes of the device in all (on the CPU of the machine, or its control group), and of them
+     * what others held when it was opened, the driver included (on the CPU: 0). 0 and 0: unknown.
+     */
+    uint64_t device_memory_bytes, device_others_bytes;
 };
 OCT_API void oct_engine_get_info(const oct_engine *e, struct oct_engine_info *out);
 

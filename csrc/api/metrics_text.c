@@ -201,6 +201,27 @@ static void put_info(struct writer *w, const struct oct_engine_info *f)
     put(w, "%s{part=\"workspace\"} %" PRIu64 "\n", name, f->workspace_bytes);
 }
 
+/* What the engine holds is reserved when it is opened, and most of it is the KV cache: that counts
+ * as used where requests hold its pages. Cached ones are given up when needed. */
+static void put_device(struct writer *w, const struct oct_engine_info *f,
+                       const struct oct_engine_stats *s)
+{
+    static const char name[] = "octavo_device_memory_bytes";
+    if (f->device_memory_bytes == 0) {
+        return;
+    }
+    const uint64_t others = f->device_others_bytes;
+    const uint64_t page = s->n_pages > 0 ? f->kv_cache_bytes / (uint64_t)s->n_pages : 0;
+    const uint64_t fixed = others + f->weight_bytes + f->workspace_bytes;
+    head(w, name, "gauge",
+         "Memory of the device: in all; what others held when it was opened; that, weights, "
+         "workspace and the KV pages of requests; that, and all of the KV cache.");
+    put(w, "%s{kind=\"total\"} %" PRIu64 "\n", name, f->device_memory_bytes);
+    put(w, "%s{kind=\"others\"} %" PRIu64 "\n", name, others);
+    put(w, "%s{kind=\"used\"} %" PRIu64 "\n", name, fixed + page * (uint64_t)s->n_pages_used);
+    put(w, "%s{kind=\"reserved\"} %" PRIu64 "\n", name, fixed + f->kv_cache_bytes);
+}
+
 static void put_engine(struct writer *w, const struct oct_engine_stats *s)
 {
     static const char pages[] = "octavo_kv_pages", phases[] = "octavo_step_seconds_total",
@@ -406,6 +427,7 @@ oct_status oct_metrics_render(const struct oct_metrics *m, const struct oct_metr
     (void)snprintf(w.vllm, sizeof w.vllm, "model_name=\"%s\",engine=\"0\"", name);
     if (v->engine && v->info) {
         put_vllm(&w, m, v);
+        put_device(&w, v->info, v->engine);
     }
     if (v->info) {
         put_info(&w, v->info);

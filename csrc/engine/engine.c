@@ -265,6 +265,11 @@ void oct_engine_get_info(const oct_engine *e, struct oct_engine_info *out)
         .architecture = e->model ? e->model->arch->name : "none",
         .dtype = e->plan.dtype == K_F32 ? "float32" : "bfloat16",
         .device = e->dev && e->dev->about[0] ? e->dev->about : "cpu",
+        .device_memory_bytes = e->dev ? e->dev->memory_bytes : 0,
+        .device_others_bytes =
+            e->dev && e->dev->free_bytes && e->dev->free_bytes < e->dev->memory_bytes
+                ? e->dev->memory_bytes - e->dev->free_bytes
+                : 0,
     };
     oct_sized_write(out, &info, sizeof info);
 }

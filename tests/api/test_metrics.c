@@ -61,12 +61,14 @@ static const struct oct_engine_info info = {
     .max_num_seqs = 32,
     .n_threads = 2,
     .weight_bytes = 123456789012,
-    .kv_cache_bytes = 5,
+    .kv_cache_bytes = 50000,
     .workspace_bytes = 6,
     .load_us = 1234567,
     .architecture = "llama",
     .dtype = "bfloat16",
     .device = "a \"device\"",
+    .device_memory_bytes = 200000000000,
+    .device_others_bytes = 1000000000,
 };
 static const struct oct_http_stats http = {.n_accepted = 9, .n_connections = 2, .out_bytes = 77};
 static const struct oct_api_counts counts = {.n_accepted = 8, .n_done = 5, .n_left = 2};
@@ -126,6 +128,10 @@ Test(metrics, the_engine_is_shown_under_vllms_names)
     expect(text, "octavo_last_step_age_seconds", 1.5);
     expect(text, "octavo_load_duration_seconds", 1.234567);
     expect(text, "octavo_model_memory_bytes{part=\"weights\"}", 123456789012);
+    expect(text, "octavo_device_memory_bytes{kind=\"total\"}", 200000000000);
+    expect(text, "octavo_device_memory_bytes{kind=\"others\"}", 1000000000);
+    expect(text, "octavo_device_memory_bytes{kind=\"used\"}", 124456789018 + 12500);
+    expect(text, "octavo_device_memory_bytes{kind=\"reserved\"}", 124456789018 + 50000);
     expect(text, "octavo_engine_requests_ended_total{end=\"length\"}", 3);
     expect(text, "octavo_state{state=\"ready\"}", 1);
     expect(text, "octavo_state{state=\"loading\"}", 0);

@@ -43,6 +43,12 @@ static enum outcome live_with(const char *plan, const char *products)
         run_no_findings();
         return DID_NOT_OPEN;
     }
+    struct oct_engine_info about = {.size = sizeof about};
+    oct_engine_get_info(e, &about);
+    cr_assert_eq(about.device_memory_bytes, 256u << 20);
+    cr_assert_lt(about.device_others_bytes + about.weight_bytes + about.kv_cache_bytes +
+                     about.workspace_bytes,
+                 256u << 20);
     memset(a, 0, sizeof a);
     s.temperature = 0;
     s.max_tokens = 6;
