@@ -41,7 +41,7 @@ __shared__ __align__(16) scratch s_scratch;
 __shared__ row_t s_row;
 __shared__ head s_head;
 __shared__ border_plan s_plan;
-__shared__ uint64_t s_weight[2], s_limit; // what one thread tells all
+__shared__ uint64_t s_weight[2], s_limit, s_total; // what one thread tells all
 __shared__ uint32_t s_n[2];
 __shared__ int s_found[4];
 
@@ -367,7 +367,11 @@ K_DEV uint64_t settle(const task &t, const border_plan &g)
     search s = {};
     s.n = (int)min(__ldcg(&sums->n_candidates), (uint32_t)K_SAMPLE_MAX_CANDIDATES + 1);
     const uint64_t *parts = k_at<const uint64_t>(t.p->sums) + (int64_t)t.b * stretches;
-    uint64_t total = block_sum(tid < stretches ? parts[tid] : 0);
+    const uint64_t all = block_sum(tid < stretches ? parts[tid] : 0);
+    if (tid == 0) {
+        s_total = all;
+    }
+    __syncthreads();
     stage what = top_k ? kBorderK : top_p ? kBorderP : kSegments;
 #pragma unroll 1
     for (bool again = false;; again = true) {
@@ -377,7 +381,7 @@ K_DEV uint64_t settle(const task &t, const border_plan &g)
         } else if (s.above == 0 && what == kBorderP) {
             s.first = g.first;
             s.last = g.last;
-            begin_descent(t, &s, part_of(t.row.top_p, total) - read_sum(&sums->above_first));
+            begin_descent(t, &s, part_of(t.row.top_p, s_total) - read_sum(&sums->above_first));
         } else if (what == kSegments) {
             s.first = g.first;
             s.last = top_k ? max(g.k, g.last) : g.last;
@@ -391,7 +395,11 @@ K_DEV uint64_t settle(const task &t, const border_plan &g)
             return s.floor;
         }
         if (what == kKeptByK) {
-            total = read_sum(&sums->above_k) + block_sum(weight);
+            const uint64_t kept = read_sum(&sums->above_k) + block_sum(weight);
+            if (tid == 0) {
+                s_total = kept;
+            }
+            __syncthreads();
             what = kBorderP;
             continue;
         }
@@ -516,7 +524,9 @@ K_DEV void write_logprobs(const task &t, int token, k_sample_out *out)
 
 // ---- the kernel ----
 
-extern "C" __global__ void __launch_bounds__(kThreads, 4)
+// Three blocks: with long stretches, sm_80 has shared memory for no more. With four, 64 registers,
+// the assembler is one value away from spilling.
+extern "C" __global__ void __launch_bounds__(kThreads, 3)
     sample_pick_f32(const __grid_constant__ args_t p)
 {
     extern __shared__ __align__(16) float l[];
