@@ -1,24 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // attn_prefill.cuh - attention of many rows of a sequence: a block takes LINES lines (rows and
-// their query heads of one key head, rows outer) and walks the tiles that they see.
+// their query heads of one key head, rows outer) and walks the tiles that they see. What a warp
+// does with a tile is in attn_prefill_warp.cuh.
 //
-// A warp owns 16 lines: scores, weights, acc and sums live in its registers as mma fragments; the
-// weights become the A operand of P V without leaving them. K and V tiles arrive by cp.async in
-// rows padded to an odd number of 16-byte chunks, so that ldmatrix and the copies are free of bank
-// conflicts and every address in the loop is a register plus a constant.
+// K and V tiles arrive by cp.async in rows padded to an odd number of 16-byte chunks, so that
+// ldmatrix and the copies are free of bank conflicts and every address in the loop is a register
+// plus a constant. One block an SM; results of earlier splits are touched once in 8 tiles and lie
+// in shared memory:
 //
-//          warps  lines  blocks/SM  stages           acc  run of earlier splits      shared bytes
-//    d64   8      128    2          2 (K and V)      32   shared memory              74752
-//    d96   8      128    1          3                48   registers                  80896
-//    d128  8      128    1          3                64   registers                  105472
-//    d256  4      64     1          1, K and V apart 128  2 n-tiles in registers     163328
+//          warps  lines  K and V                   acc  shared bytes
+//    d64   8      128    two places each           32   70704
+//    d96   8      128    two places each           48   103472
+//    d128  8      128    two places each           64   136240
+//    d256  4      64     one place each, Q stays   128  165424
 //
-// In flight while a tile is computed: the next one or two tiles, 18 to 70 KB an SM. With 16 lines a
-// warp a tensor instruction needs 256 bytes of shared memory, 128 bytes a clock on sm_80 at full
-// rate: that limit and the tensor cores' meet. 32 lines a warp halve it and leave no registers for
-// the running result at D = 128; its home would be shared memory and with it the second block of an
-// SM.
+// Turns. With two places a turn is: products of tile i + 1, values of tile i, weights of tile i + 1
+// (K runs a tile ahead of V). So there are always products that do not depend on the softmax, and
+// where every line sees both tiles and the split goes on (7 turns of 8 in a long prompt) a turn is
+// one piece of code without branches, in which the scheduler hides everything else under the tensor
+// instructions: acc is rescaled under the products, maxima, exponentials and packing go under the
+// values, copies under both. acc is rescaled always: with 16 lines a warp a maximum moves in nearly
+// every tile of a split. At D = 128 on sm_80 a turn is 1056 clocks of tensor instructions and about
+// 190 that nothing covers, a third of it FMULs that fill the wait for the first ldmatrix.
+//
+// What bounds an SM at D = 128, in clocks for a tile of its 8 warps: tensor cores 8 * 132 * 8 / 4 =
+// 2112; shared memory 8 * 64 ldmatrix * 4 + 256 of copies = 2304; stalls, two warps a scheduler,
+// 2 * 1242 if nothing overlapped; issue slots 1020. 16 lines a warp need 256 bytes of shared memory
+// for a tensor instruction, so shared memory is the limit of sm_80 (0.92 of the tensor cores); 32
+// lines would halve that and need 128 registers of acc and 64 of scores.
+//
+// In flight while a turn is computed: a K and a V tile, 18 to 35 KB an SM.
 //
 // The value of a key that one line sees and another does not must not reach the other, and 0 * NaN
 // is NaN: tiles in which lines see different keys (at most the diagonal's and the window's edge)
@@ -27,30 +39,7 @@
 #ifndef K_ATTN_PREFILL_CUH
 #define K_ATTN_PREFILL_CUH
 
-#include "attn.cuh"
-
-template <int kD, int kWarps, int kBlocks, int kStages, int kRunRegs> struct k_prefill_shape {
-    static constexpr int D = kD, WARPS = kWarps, BLOCKS = kBlocks, STAGES = kStages;
-    static constexpr int THREADS = 32 * WARPS, LINES = 16 * WARPS;
-    static constexpr int CHUNKS = D / 8, ROW = (CHUNKS + 1) * 16; // bytes of a row in shared memory
-    static constexpr int TILE = K_ATTN_TILE * ROW;
-    static constexpr int NT = D / 8;          // n-tiles of 8 columns of acc
-    static constexpr int RUN_REGS = kRunRegs; // of them, running results in registers
-    static constexpr int RUN_SHARED = NT - RUN_REGS;
-    static constexpr bool APART = kStages == 1; // K and V arrive apart; Q stays in shared memory
-    static constexpr int RUN_AT = 2 * STAGES * TILE + (APART ? LINES * ROW : 0);
-    static constexpr int VIEW_AT = RUN_AT + (RUN_SHARED + (RUN_REGS == 0)) * THREADS * 16;
-    static constexpr int SMEM = VIEW_AT + LINES * 8;
-    static_assert(APART || LINES * ROW == 2 * TILE, "Q passes through the last stage");
-};
-using k_prefill_d64 = k_prefill_shape<64, 8, 2, 2, 0>;
-using k_prefill_d96 = k_prefill_shape<96, 8, 1, 3, 12>;
-using k_prefill_d128 = k_prefill_shape<128, 8, 1, 3, 16>;
-using k_prefill_d256 = k_prefill_shape<256, 4, 1, 1, 2>;
-static_assert(k_prefill_d64::SMEM == K_ATTN_PREFILL_SMEM_D64, "attn_plan.h says so");
-static_assert(k_prefill_d96::SMEM == K_ATTN_PREFILL_SMEM_D96, "attn_plan.h says so");
-static_assert(k_prefill_d128::SMEM == K_ATTN_PREFILL_SMEM_D128, "attn_plan.h says so");
-static_assert(k_prefill_d256::SMEM == K_ATTN_PREFILL_SMEM_D256, "attn_plan.h says so");
+#include "attn_prefill_warp.cuh"
 
 // What a block has to do; the same in all its threads.
 struct k_prefill_task {
@@ -111,39 +100,84 @@ K_DEV bool k_prefill_seen(const k_attn_args &a, const k_prefill_task &t, int til
     return __any_sync(0xffffffffu, seen);
 }
 
-// Asks for the K (or V) tile at `src`: keys of it that nobody sees, and columns past head_dim,
-// become zero. Of those nothing is read, but their addresses lie in the page too.
-template <class Shape>
-K_DEV void k_prefill_copy(const k_attn_args &a, int first, int n, const char *src, uint32_t dst)
+// Read each time: what is made of it takes no register in between.
+K_DEV int k_prefill_thread()
 {
-    constexpr int kPer = K_ATTN_TILE * Shape::CHUNKS / Shape::THREADS;
-    const int row_bytes = (int)k_kv_row(&a.kv) * 2, tid = (int)threadIdx.x;
-    if (Shape::CHUNKS != 12) {
-        constexpr int kStep = Shape::THREADS / Shape::CHUNKS;
-        const int row = tid / Shape::CHUNKS, ch = tid % Shape::CHUNKS;
-        const int bytes = k_attn_chunk_bytes(ch, a.kv.head_dim);
-        src += row * row_bytes + (bytes ? ch * 16 : 0);
-        dst += (uint32_t)(row * Shape::ROW + ch * 16);
-#pragma unroll
-        for (int i = 0; i < kPer; i++) {
-            const bool in = (unsigned)(row + i * kStep - first) < (unsigned)n;
-            k_cp_async16(dst + (uint32_t)(i * kStep * Shape::ROW), src + i * kStep * row_bytes,
-                         in ? bytes : 0);
-        }
-    } else { // eight lanes: a row's first eight chunks, or the last four of rows r and r + 4
-#pragma unroll
-        for (int i = 0; i < kPer; i++) {
-            const int at = tid + i * Shape::THREADS;
-            const int group = at / 96, phase = at % 96 / 8, l = at % 8;
-            const int row = group * 8 + (phase < 8 ? phase : phase - 8 + (l & 4));
+    int tid;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(tid));
+    return tid;
+}
+
+// A thread's part of the copies of K and V tiles: PARTS times 16 bytes of each.
+template <class Shape> struct k_prefill_copier {
+    static constexpr int PARTS = K_ATTN_TILE * Shape::CHUNKS / Shape::THREADS;
+    static constexpr int STEP = Shape::THREADS / Shape::CHUNKS; // rows from part to part
+    int head_dim, row_bytes;
+    int tid, row0, bytes0;
+    uint32_t to0;
+
+    __device__ __forceinline__ k_prefill_copier(const k_paging &kv, int thread)
+        : head_dim(kv.head_dim), row_bytes((int)k_kv_row(&kv) * 2), tid(thread)
+    {
+        const int ch = tid % Shape::CHUNKS;
+        row0 = tid / Shape::CHUNKS;
+        bytes0 = k_attn_chunk_bytes(ch, head_dim);
+        to0 = (uint32_t)(row0 * Shape::ROW + ch * 16);
+    }
+
+    // Where this thread's first part of the tile at src lies.
+    __device__ __forceinline__ const char *start(const char *src) const
+    {
+        const int ch = tid % Shape::CHUNKS;
+        return Shape::CHUNKS == 12 ? src : src + row0 * row_bytes + (bytes0 ? ch * 16 : 0);
+    }
+
+    // The i-th part, one after the other, of a tile of which rows [first, first + n) are wanted.
+    // src: start(), moved on by each part. kZero: other rows, and columns past head_dim, become
+    // zero (nothing of them is read, but their addresses lie in the page too); else, with first = 0
+    // and head_dim a multiple of 8, they stay as they are.
+    template <bool kZero>
+    __device__ __forceinline__ void part(int i, int first, int n, const char *&src,
+                                         uint32_t dst) const
+    {
+        if (Shape::CHUNKS != 12) {
+            const int row = row0 + i * STEP;
+            copy<kZero>(dst + to0 + (uint32_t)(i * STEP * Shape::ROW), src,
+                        kZero ? (unsigned)(row - first) < (unsigned)n : row < n, bytes0);
+            src += STEP * row_bytes;
+        } else { // eight lanes: a row's first eight chunks, or the last four of rows r and r + 4
+            const int at = tid + i * Shape::THREADS, phase = at % 96 / 8, l = at % 8;
+            const int row = at / 96 * 8 + (phase < 8 ? phase : phase - 8 + (l & 4));
             const int ch = phase < 8 ? l : 8 + (l & 3);
-            const bool in = (unsigned)(row - first) < (unsigned)n;
-            const int bytes = in ? k_attn_chunk_bytes(ch, a.kv.head_dim) : 0;
-            k_cp_async16(dst + (uint32_t)(row * Shape::ROW + ch * 16),
-                         src + row * row_bytes + (bytes ? ch * 16 : 0), bytes);
+            const int bytes = k_attn_chunk_bytes(ch, head_dim);
+            copy<kZero>(dst + (uint32_t)(row * Shape::ROW + ch * 16),
+                        src + row * row_bytes + (bytes ? ch * 16 : 0),
+                        kZero ? (unsigned)(row - first) < (unsigned)n : row < n, bytes);
         }
     }
-}
+
+    template <bool kZero>
+    __device__ __forceinline__ static void copy(uint32_t dst, const char *src, bool in, int bytes)
+    {
+        if (kZero) {
+            k_cp_async16(dst, src, in ? bytes : 0);
+        } else {
+            asm volatile("{.reg .pred p; setp.ne.b32 p, %2, 0; @p cp.async.cg.shared.global [%0], "
+                         "[%1], 16;}" ::"r"(dst),
+                         "l"(src), "r"((int)(in && bytes))
+                         : "memory");
+        }
+    }
+
+    __device__ __forceinline__ void all(int first, int n, const char *src, uint32_t dst) const
+    {
+        src = start(src);
+#pragma unroll(PARTS < 4 ? PARTS : 4)
+        for (int i = 0; i < PARTS; i++) {
+            part<true>(i, first, n, src, dst);
+        }
+    }
+};
 
 // Where the K tile of a page lies; V follows at twice k_kv_v_offset().
 K_DEV const char *k_prefill_page(const k_attn_args &a, int page, int head)
@@ -174,204 +208,17 @@ K_DEV void k_prefill_load_q(const k_attn_args &a, const k_prefill_task &t, char 
     }
 }
 
-// Which keys of its sequence a line sees: n from lo on. In shared memory, for edges only.
-struct k_prefill_view {
-    int lo, n;
-};
-
-template <class Shape, bool kCap> struct k_prefill_warp {
-    static constexpr int NT = Shape::NT;
-    float acc[NT][4], sum[4], m[2];
-    float run[Shape::RUN_REGS ? Shape::RUN_REGS : 1][4], run_sum[2], run_m[2];
-    uint32_t p[8][2]; // weights: keys 8n + 2c and the next, of lines g and g + 8
-
-    __device__ __forceinline__ void clear()
-    {
-#pragma unroll
-        for (int n = 0; n < NT; n++) {
-            acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0.0f;
-        }
-        sum[0] = sum[1] = sum[2] = sum[3] = 0.0f;
-        m[0] = m[1] = k_neg_inf();
-    }
-
-    // Scores of the tile at `key0`, weights in p, acc and sum rescaled. q: registers, or the
-    // address of this lane's row in shared memory.
-    __device__ __forceinline__ void weigh(const uint32_t (*q)[4], uint32_t q_at, uint32_t k_at_lane,
-                                          int key0, bool edge, const k_prefill_view *view, float c,
-                                          float cap_in)
-    {
-        float s[8][4];
-#pragma unroll
-        for (int n = 0; n < 8; n++) {
-            s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0.0f;
-        }
-#pragma unroll
-        for (int kk = 0; kk < Shape::D / 16; kk++) {
-            uint32_t a[4];
-            if (Shape::APART) {
-                k_ldmatrix4(a, q_at + (uint32_t)(32 * kk));
-            } else {
-                a[0] = q[kk][0], a[1] = q[kk][1], a[2] = q[kk][2], a[3] = q[kk][3];
-            }
-#pragma unroll
-            for (int np = 0; np < 4; np++) {
-                uint32_t b[4];
-                k_ldmatrix4(b, k_at_lane + (uint32_t)(np * 16 * Shape::ROW + 32 * kk));
-                k_mma_bf16(s[2 * np], a, b[0], b[1]);
-                k_mma_bf16(s[2 * np + 1], a, b[2], b[3]);
-            }
-        }
-        if (kCap) {
-#pragma unroll
-            for (int i = 0; i < 32; i++) {
-                s[i / 4][i % 4] = k_attn_score<kCap>(s[i / 4][i % 4], cap_in);
-            }
-        }
-        if (edge) {
-            const k_prefill_view see[2] = {view[0], view[8]};
-#pragma unroll
-            for (int i = 0; i < 32; i++) {
-                const int key = key0 + i / 4 * 8 + i % 2, j = i % 4 / 2;
-                if ((unsigned)(key - see[j].lo) >= (unsigned)see[j].n) {
-                    s[i / 4][i % 4] = k_neg_inf();
-                }
-            }
-        }
-        float factor[2];
-#pragma unroll
-        for (int j = 0; j < 2; j++) {
-            float most = fmaxf(s[0][2 * j], s[0][2 * j + 1]);
-#pragma unroll
-            for (int n = 1; n < 8; n++) {
-                most = fmaxf(most, fmaxf(s[n][2 * j], s[n][2 * j + 1]));
-            }
-            most = fmaxf(m[j], k_quad_max(most));
-            factor[j] = k_attn_correction(m[j], most, c);
-            m[j] = most;
-            const float base = k_attn_base(most, c);
-#pragma unroll
-            for (int n = 0; n < 8; n++) {
-                p[n][j] = k_bf16_pair(k_attn_weight(s[n][2 * j], c, base),
-                                      k_attn_weight(s[n][2 * j + 1], c, base));
-            }
-        }
-        if (__any_sync(0xffffffffu, factor[0] != 1.0f || factor[1] != 1.0f)) {
-#pragma unroll
-            for (int n = 0; n < NT; n++) {
-                acc[n][0] = __fmul_rn(acc[n][0], factor[0]);
-                acc[n][1] = __fmul_rn(acc[n][1], factor[0]);
-                acc[n][2] = __fmul_rn(acc[n][2], factor[1]);
-                acc[n][3] = __fmul_rn(acc[n][3], factor[1]);
-            }
-            sum[0] = __fmul_rn(sum[0], factor[0]);
-            sum[2] = __fmul_rn(sum[2], factor[1]);
-        }
-    }
-
-    // acc += P V; v_at_lane: this lane's row and column in the V tile.
-    __device__ __forceinline__ void add_values(uint32_t v_at_lane)
-    {
-#pragma unroll
-        for (int kk = 0; kk < 4; kk++) {
-            const uint32_t a[4] = {p[2 * kk][0], p[2 * kk][1], p[2 * kk + 1][0], p[2 * kk + 1][1]};
-            k_mma_bf16(sum, a, kOnes, kOnes);
-#pragma unroll
-            for (int np = 0; np < NT / 2; np++) {
-                uint32_t b[4];
-                k_ldmatrix4_trans(b, v_at_lane + (uint32_t)(kk * 16 * Shape::ROW + 32 * np));
-                k_mma_bf16(acc[2 * np], a, b[0], b[1]);
-                k_mma_bf16(acc[2 * np + 1], a, b[2], b[3]);
-            }
-        }
-    }
-
-    // Gives the values of the tile that are not finite to the lines that see them.
-    __device__ __forceinline__ void take_broken(const char *v, int tile_key,
-                                                const k_prefill_view *view, int lane)
-    {
-        const k_prefill_view see[2] = {view[0], view[8]};
+// Columns past head_dim of all tiles become zero.
+template <class Shape> K_DEV void k_prefill_clear_columns(int head_dim, char *tiles)
+{
+    const int first = (head_dim + 7) / 8, n = Shape::CHUNKS - first;
 #pragma unroll 1
-        for (int key = 0; key < K_ATTN_TILE; key++) {
-            uint32_t pair[2] = {0, 0};
-#pragma unroll
-            for (int n = 0; n < 8; n++) {
-                const uint32_t mask = key / 8 == n ? 0xffffffffu : 0u;
-                pair[0] |= p[n][0] & mask;
-                pair[1] |= p[n][1] & mask;
-            }
-            const int from = (lane & ~3) | key % 8 / 2;
-            float weight[2];
-            bool sees[2];
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                const uint32_t w = __shfl_sync(0xffffffffu, pair[j], from);
-                weight[j] = key % 2 ? k_bf16_hi(w) : k_bf16_lo(w);
-                sees[j] = (unsigned)(tile_key + key - see[j].lo) < (unsigned)see[j].n;
-            }
-            const uint32_t *row = reinterpret_cast<const uint32_t *>(v + key * Shape::ROW);
-#pragma unroll
-            for (int n = 0; n < NT; n++) {
-                const uint32_t w = row[4 * n + lane % 4];
-                const float x[2] = {k_bf16_lo(w), k_bf16_hi(w)};
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    const bool mine = sees[i / 2] && !isfinite(x[i % 2]);
-                    acc[n][i] = __fmaf_rn(weight[i / 2], mine ? x[i % 2] : 0.0f, acc[n][i]);
-                }
-            }
-        }
+    for (int at = (int)threadIdx.x; at < 2 * Shape::STAGES * K_ATTN_TILE * n;
+         at += Shape::THREADS) {
+        *reinterpret_cast<uint4 *>(tiles + at / n * Shape::ROW + (first + at % n) * 16) =
+            make_uint4(0, 0, 0, 0);
     }
-
-    // Maxima and sums of the running result live in shared memory where all of it does.
-    __device__ __forceinline__ void load_run(const float4 *mine)
-    {
-        if (Shape::RUN_REGS == 0) {
-            const float4 x = mine[Shape::RUN_SHARED * Shape::THREADS];
-            run_m[0] = x.x, run_m[1] = x.y, run_sum[0] = x.z, run_sum[1] = x.w;
-        }
-    }
-
-    __device__ __forceinline__ void store_run(float4 *mine)
-    {
-        if (Shape::RUN_REGS == 0) {
-            mine[Shape::RUN_SHARED * Shape::THREADS] =
-                make_float4(run_m[0], run_m[1], run_sum[0], run_sum[1]);
-        }
-    }
-
-    // run = run and then this split, which starts anew. mine: this thread's part of shared memory.
-    __device__ __forceinline__ void fold(float c, float4 *mine)
-    {
-        load_run(mine);
-        k_attn_factors f[2];
-#pragma unroll
-        for (int j = 0; j < 2; j++) {
-            f[j] = k_attn_merge_factors(run_m[j], run_sum[j], m[j], sum[2 * j], c);
-            run_sum[j] = k_attn_merge(run_sum[j], sum[2 * j], f[j]);
-            run_m[j] = f[j].m;
-        }
-        store_run(mine);
-#pragma unroll
-        for (int n = 0; n < NT; n++) {
-            if (n < Shape::RUN_REGS) {
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    run[n][i] = k_attn_merge(run[n][i], acc[n][i], f[i / 2]);
-                }
-            } else {
-                float4 *at = &mine[(n - Shape::RUN_REGS) * Shape::THREADS];
-                float4 x = *at;
-                x.x = k_attn_merge(x.x, acc[n][0], f[0]);
-                x.y = k_attn_merge(x.y, acc[n][1], f[0]);
-                x.z = k_attn_merge(x.z, acc[n][2], f[1]);
-                x.w = k_attn_merge(x.w, acc[n][3], f[1]);
-                *at = x;
-            }
-        }
-        clear();
-    }
-};
+}
 
 // Is there a value in the tile that is not finite? Every thread looks at some; the answer is the
 // block's.
@@ -429,6 +276,33 @@ K_DEV void k_prefill_write(const k_attn_args &a, const k_prefill_task &t, const 
     }
 }
 
+// What a thread's number makes of addresses: made anew where it is used.
+template <class Shape> struct k_prefill_lane {
+    k_prefill_copier<Shape> copier;
+    uint32_t q, k, v;           // places in the fragments of Q, of a K tile and of a V tile
+    const k_prefill_view *view; // of lines g and g + 8: [0], [8]
+    float4 *run;
+    int pair; // of columns of S: keys 2 pair and the next
+
+    __device__ __forceinline__ k_prefill_lane(const k_paging &kv, char *smem)
+        : k_prefill_lane(kv, smem, k_prefill_thread())
+    {
+    }
+
+    // Rows of A and of V's keys run with bit 3, those of K's with bit 4.
+    __device__ __forceinline__ k_prefill_lane(const k_paging &kv, char *smem, int tid)
+        : copier(kv, tid)
+    {
+        const int warp = tid / 32, lane = tid % 32, upper = lane / 8 % 2, third = lane / 16;
+        v = (uint32_t)((lane % 8 + 8 * upper) * Shape::ROW + 16 * third);
+        k = (uint32_t)((lane % 8 + 8 * third) * Shape::ROW + 16 * upper);
+        q = k_smem(smem + Shape::Q_AT + warp * 16 * Shape::ROW) + v;
+        view = reinterpret_cast<k_prefill_view *>(smem + Shape::VIEW_AT) + warp * 16 + lane / 4;
+        run = reinterpret_cast<float4 *>(smem + Shape::RUN_AT) + tid;
+        pair = lane % 4;
+    }
+};
+
 template <class Shape, bool kCap> K_DEV void k_prefill(const k_attn_prefill_args &p, char *smem)
 {
     constexpr int kRow = Shape::ROW, kTile = Shape::TILE;
@@ -438,37 +312,48 @@ template <class Shape, bool kCap> K_DEV void k_prefill(const k_attn_prefill_args
     k_pdl_wait();
 
     // ---- where am I ----
-    k_prefill_task t;
-    t.head = (int)blockIdx.y;
-    if (!k_prefill_find<Shape::LINES>(p, (int)blockIdx.x, lane, &t)) {
+    k_prefill_task found;
+    found.head = (int)blockIdx.y;
+    if (!k_prefill_find<Shape::LINES>(p, (int)blockIdx.x, lane, &found)) {
         return;
     }
     const int per_key = a.n_heads / a.kv.n_kv_heads;
-    const int row_a = t.row0 + t.line0 / per_key;
-    const int row_b = t.row0 + (t.line0 + t.n_lines - 1) / per_key;
+    const int row_a = found.row0 + found.line0 / per_key;
+    const int row_b = found.row0 + (found.line0 + found.n_lines - 1) / per_key;
     const int32_t *positions = k_at<const int32_t>(a.positions);
     const int pos_a = positions[row_a], pos_b = positions[row_b];
-    t.table += (int64_t)k_at<const int32_t>(a.row_seq)[t.row0] * a.kv.table_stride;
-    t.first_key = k_attn_first_key(pos_a, a.window);
-    t.last_key = pos_b;
-    t.full_from = k_attn_first_key(pos_b, a.window);
-    t.full_to = pos_a;
-    t.gaps = pos_b - pos_a != row_b - row_a;
+    found.table += (int64_t)k_at<const int32_t>(a.row_seq)[found.row0] * a.kv.table_stride;
+    found.first_key = k_attn_first_key(pos_a, a.window);
+    found.last_key = pos_b;
+    found.full_from = k_attn_first_key(pos_b, a.window);
+    found.full_to = pos_a;
+    found.gaps = pos_b - pos_a != row_b - row_a;
 
     k_prefill_view *views = reinterpret_cast<k_prefill_view *>(smem + Shape::VIEW_AT);
     if ((int)threadIdx.x < Shape::LINES) {
         const int l = (int)threadIdx.x;
-        const int pos = l < t.n_lines ? positions[t.row0 + (t.line0 + l) / per_key] : -1;
+        const int pos =
+            l < found.n_lines ? positions[found.row0 + (found.line0 + l) / per_key] : -1;
         const int lo = k_attn_first_key(pos, a.window);
         views[l] = {lo, pos - lo + 1};
     }
-    const k_prefill_view *view = views + warp * 16 + g;
-    const bool active = warp * 16 < t.n_lines;
-    const int tile_a = t.first_key / K_ATTN_TILE, tile_b = t.last_key / K_ATTN_TILE;
+    // Most of it is used seldom: no registers for it.
+    k_prefill_task *const shared = reinterpret_cast<k_prefill_task *>(smem + Shape::TASK_AT);
+    if (threadIdx.x == 0) {
+        *shared = found;
+    }
+    __syncthreads();
+    const k_prefill_task &t = *shared;
+    const bool active = warp * 16 < found.n_lines;
+    const bool steady = active && !found.gaps && a.kv.head_dim % 8 == 0;
+    const int tile_a = found.first_key / K_ATTN_TILE, tile_b = found.last_key / K_ATTN_TILE;
 
-    // ---- shared memory: stages of a K and a V tile, Q if it stays, running results ----
-    char *q_lines = Shape::APART ? smem + 2 * kTile : smem + 2 * (Shape::STAGES - 1) * kTile;
-    float4 *mine = reinterpret_cast<float4 *>(smem + Shape::RUN_AT) + threadIdx.x;
+    // ---- shared memory: K tiles, V tiles, Q if it stays, running results ----
+    char *const q_lines = smem + Shape::Q_AT;
+    const auto k_slot = [&](int tile) { return (uint32_t)(tile % Shape::STAGES * kTile); };
+    const auto v_slot = [&](int tile) {
+        return (uint32_t)((tile % Shape::STAGES + Shape::STAGES) * kTile);
+    };
     const uint32_t base = k_smem(smem);
 
     int pages = 0, pages_from = tile_a; // lane l has the page of tile pages_from + l
@@ -477,118 +362,177 @@ template <class Shape, bool kCap> K_DEV void k_prefill(const k_attn_prefill_args
         pages = tile + lane <= tile_b ? t.table[tile + lane] : 0;
     };
     load_pages(tile_a);
-    const auto ask = [&](int tile, bool k, bool v, uint32_t dst) {
-        if (tile >= pages_from + 32) {
-            load_pages(tile);
-        }
-        int page = __shfl_sync(0xffffffffu, pages, tile - pages_from);
-        int first = max(t.first_key - tile * K_ATTN_TILE, 0);
+    const int64_t v_offset = 2 * k_kv_v_offset(&a.kv);
+    const auto page_of = [&](int tile) {
+        const int page = __shfl_sync(0xffffffffu, pages, min(tile, tile_b) - pages_from);
+        return k_prefill_page(a, page, t.head);
+    };
+    const auto ask = [&](const k_prefill_copier<Shape> &copier, int tile, int64_t offset,
+                         uint32_t slot) {
+        const char *src = page_of(tile);
+        const int first = max(t.first_key - tile * K_ATTN_TILE, 0);
         int n = min(t.last_key - tile * K_ATTN_TILE, K_ATTN_TILE - 1) - first + 1;
         if (t.gaps && !k_prefill_seen(a, t, tile, lane)) { // its page may be any number
-            page = t.table[tile_a];
+            src = k_prefill_page(a, t.table[tile_a], t.head);
             n = 0;
         }
-        const char *src = k_prefill_page(a, page, t.head);
-        if (k) {
-            k_prefill_copy<Shape>(a, first, n, src, dst);
-        }
-        if (v) {
-            k_prefill_copy<Shape>(a, first, n, src + 2 * k_kv_v_offset(&a.kv), dst + kTile);
-        }
+        copier.all(first, n, src + offset, base + slot);
     };
 
     k_prefill_load_q<Shape>(a, t, q_lines);
+    const k_prefill_lane<Shape> at_first(a.kv, smem);
+    ask(at_first.copier, tile_a, 0, k_slot(tile_a));
     k_cp_async_commit();
-    if (Shape::APART) {
-        ask(tile_a, true, false, base);
-        k_cp_async_commit();
-    } else {
-#pragma unroll
-        for (int s = 0; s < Shape::STAGES - 1; s++) {
-            if (tile_a + s <= tile_b) {
-                ask(tile_a + s, true, true, base + (uint32_t)(2 * s * kTile));
-            }
-            k_cp_async_commit();
-        }
-    }
 
     k_prefill_warp<Shape, kCap> w;
     w.clear();
-    w.run_sum[0] = w.run_sum[1] = 0.0f;
-    w.run_m[0] = w.run_m[1] = k_neg_inf();
-    w.store_run(mine);
+    w.ends = lane & 2 ? 0.0f : k_neg_inf();
 #pragma unroll
     for (int n = 0; n < Shape::NT; n++) {
         if (n < Shape::RUN_REGS) {
             w.run[n][0] = w.run[n][1] = w.run[n][2] = w.run[n][3] = 0.0f;
         } else {
-            mine[(n - Shape::RUN_REGS) * Shape::THREADS] = make_float4(0, 0, 0, 0);
+            at_first.run[(n - Shape::RUN_REGS) * Shape::THREADS] = make_float4(0, 0, 0, 0);
         }
     }
 
-    // Lanes' places in the fragments: rows of A and of V's keys run with bit 3, those of K's with
-    // bit 4.
-    const int upper = lane / 8 % 2, third = lane / 16;
-    const uint32_t a_lane = (uint32_t)((lane % 8 + 8 * upper) * kRow + 16 * third);
-    const uint32_t b_lane = (uint32_t)((lane % 8 + 8 * third) * kRow + 16 * upper);
-    const uint32_t q_at = k_smem(q_lines) + (uint32_t)(warp * 16 * kRow) + a_lane;
     uint32_t q[Shape::APART ? 1 : Shape::D / 16][4];
     if (!Shape::APART) {
-        k_cp_async_wait<Shape::STAGES - 1>();
+        k_cp_async_wait<0>();
         __syncthreads();
 #pragma unroll
         for (int kk = 0; kk < Shape::D / 16; kk++) {
-            k_ldmatrix4(q[Shape::APART ? 0 : kk], q_at + (uint32_t)(32 * kk));
+            k_ldmatrix4(q[Shape::APART ? 0 : kk], at_first.q + (uint32_t)(32 * kk));
         }
     }
 
-    // ---- tiles ----
-    int stage = 0;
-    for (int tile = tile_a; tile <= tile_b; tile++) {
+    if (a.kv.head_dim <= Shape::D - 8) { // steady turns copy no columns past head_dim
+        k_cp_async_wait<0>();
+        __syncthreads();
+        k_prefill_clear_columns<Shape>(a.kv.head_dim, smem);
+    }
+
+    // ---- turns: products of tile i + 1, values of tile i, weights of tile i + 1 ----
+    const auto is_edge = [&](int tile) {
         const int key0 = tile * K_ATTN_TILE;
-        const bool edge = key0 < t.full_from || key0 + K_ATTN_TILE - 1 > t.full_to;
-        char *k_tile = smem + 2 * stage * kTile, *v_tile = k_tile + kTile;
-        if (Shape::APART) {
-            k_cp_async_wait<0>();
-            __syncthreads(); // K is here, and everybody is done with the last V
-            ask(tile, false, true, base);
-            k_cp_async_commit();
-        } else {
-            k_cp_async_wait<Shape::STAGES - 2>();
-            __syncthreads(); // the tile is here, and everybody is done with the last
-            const int next = stage == 0 ? Shape::STAGES - 1 : stage - 1;
-            if (tile + Shape::STAGES - 1 <= tile_b) {
-                ask(tile + Shape::STAGES - 1, true, true, base + (uint32_t)(2 * next * kTile));
-            }
-            k_cp_async_commit();
-        }
+        return key0 < t.full_from || key0 + K_ATTN_TILE - 1 > t.full_to;
+    };
+    // Values of a tile that has its weights, those that its lines do not share first.
+    const auto add_any = [&](int tile, char *v_tile, bool last) {
         if (active) {
-            w.weigh(q, q_at, k_smem(k_tile) + b_lane, key0 + 2 * (lane % 4), edge, view, p.c,
-                    p.cap_in);
+            w.rescale();
         }
-        if (Shape::APART) {
-            k_cp_async_wait<0>();
-            __syncthreads(); // V is here, and everybody is done with K
-            if (tile < tile_b) {
-                ask(tile + 1, true, false, base);
-            }
-            k_cp_async_commit();
-        }
-        if (edge && k_prefill_broken<Shape>(v_tile)) {
+        if (is_edge(tile) && k_prefill_broken<Shape>(v_tile)) {
             if (active) {
-                w.take_broken(v_tile, key0, view, lane);
+                const k_prefill_lane<Shape> at(a.kv, smem);
+                w.take_broken(v_tile, tile * K_ATTN_TILE, at.view, lane);
             }
             __syncthreads();
             k_prefill_mend<Shape>(v_tile);
             __syncthreads();
         }
         if (active) {
-            w.add_values(k_smem(v_tile) + a_lane);
-            if (tile % K_ATTN_SPLIT_TILES == K_ATTN_SPLIT_TILES - 1 || tile == tile_b) {
-                w.fold(p.c, mine);
+            const k_prefill_lane<Shape> at(a.kv, smem);
+            w.add(k_smem(v_tile) + at.v);
+            if (tile % K_ATTN_SPLIT_TILES == K_ATTN_SPLIT_TILES - 1 || last) {
+                w.fold(p.c, at.run);
             }
         }
-        stage = stage + 1 == Shape::STAGES ? 0 : stage + 1;
+    };
+
+    const auto any_turn = [&](int i) {
+        const auto at = [&] { return k_prefill_lane<Shape>(a.kv, smem); };
+        char *v_tile = smem + v_slot(i + Shape::STAGES);
+        const bool now = i >= tile_a, next = i < tile_b;
+        float s[8][4];
+        k_cp_async_wait<0>();
+        __syncthreads(); // K and V are here, and everybody is done with the last turn
+        if (next) {
+            ask(at().copier, i + 1, v_offset, v_slot(i + 1));
+        }
+        if (i + 2 <= tile_b) {
+            ask(at().copier, i + 2, 0, k_slot(i + 2));
+        }
+        k_cp_async_commit();
+        if (active && next) {
+            w.multiply(s, q, at().q, base + k_slot(i + 1) + at().k, [](int) {});
+        }
+        if (now) {
+            add_any(i, v_tile, !next);
+        }
+        if (active && next) {
+            w.soften(s, (i + 1) * K_ATTN_TILE + 2 * at().pair, is_edge(i + 1), at().view, p.c,
+                     p.cap_in);
+        }
+    };
+
+    // The same where every line sees both tiles whole and no split ends.
+    constexpr int kParts = k_prefill_copier<Shape>::PARTS;
+    const char *v_src;
+    const auto steady_turn = [&](int i, const k_prefill_lane<Shape> &at) {
+        const int n = t.last_key + 1 - (i + 2) * K_ATTN_TILE;
+        const char *const k_page = at.copier.start(page_of(i + 2)), *k_src = k_page;
+        const uint32_t k_dst = base + k_slot(i), k_lane = base + k_slot(i + 1) + at.k;
+        const uint32_t v_dst = base + v_slot(i + 1), v_lane = base + v_slot(i) + at.v;
+        float s[8][4];
+        k_cp_async_wait<0>();
+        __syncthreads();
+        w.multiply(s, q, at.q, k_lane, [&](int x) {
+            if (x < kParts) {
+                at.copier.template part<false>(x, 0, K_ATTN_TILE, v_src, v_dst);
+            } else if (x < 2 * kParts) {
+                at.copier.template part<false>(x - kParts, 0, n, k_src, k_dst);
+            }
+            if (x == Shape::D / 16 - 1) {
+                k_cp_async_commit();
+            }
+        });
+        w.rescale();
+        w.add_and_soften(s, v_lane, p.c, p.cap_in);
+        v_src = k_page + v_offset;
+    };
+    static_assert(Shape::APART || 2 * kParts <= Shape::D / 16, "copies fit between the products");
+
+    // Where K and V have one place each: all of one tile.
+    const auto whole_tile = [&](int i) {
+        const auto at = [&] { return k_prefill_lane<Shape>(a.kv, smem); };
+        char *v_tile = smem + kTile;
+        float s[8][4];
+        k_cp_async_wait<0>();
+        __syncthreads(); // K is here, and everybody is done with the last V
+        ask(at().copier, i, v_offset, kTile);
+        k_cp_async_commit();
+        if (active) {
+            w.multiply(s, q, at().q, base + at().k, [](int) {});
+            w.soften(s, i * K_ATTN_TILE + 2 * at().pair, is_edge(i), at().view, p.c, p.cap_in);
+        }
+        k_cp_async_wait<0>();
+        __syncthreads(); // V is here, and everybody is done with K
+        if (i < tile_b) {
+            ask(at().copier, i + 1, 0, 0);
+        }
+        k_cp_async_commit();
+        add_any(i, v_tile, i == tile_b);
+    };
+
+    for (int i = Shape::APART ? tile_a : tile_a - 1; i <= tile_b;) {
+        if (i + K_ATTN_SPLIT_TILES + 2 > pages_from + 31) {
+            load_pages(max(i, tile_a));
+        }
+        // Turns before `to` have two tiles that every line sees whole, and leave the split open.
+        const int to = min((t.full_to + 1) / K_ATTN_TILE - 1, i | (K_ATTN_SPLIT_TILES - 1));
+        if (!Shape::APART && steady && i >= tile_a && i * K_ATTN_TILE >= t.full_from && i < to) {
+            const k_prefill_lane<Shape> at(a.kv, smem);
+            v_src = at.copier.start(page_of(i + 1)) + v_offset;
+#pragma unroll 1
+            do {
+                steady_turn(i, at);
+            } while (++i < to);
+        } else if (Shape::APART) {
+            whole_tile(i++);
+        } else {
+            any_turn(i++);
+        }
     }
 
     // ---- out, through shared memory: rows of 16-byte stores ----
@@ -597,23 +541,24 @@ template <class Shape, bool kCap> K_DEV void k_prefill(const k_attn_prefill_args
     if (!active) {
         return;
     }
-    w.load_run(mine);
-    float scale[2];
+    float run_m[2], run_sum[2], scale[2];
+    w.load_ends(run_m, run_sum);
 #pragma unroll
     for (int j = 0; j < 2; j++) {
         const int l = warp * 16 + g + 8 * j;
         const int head = t.head * per_key + (t.line0 + l) % per_key;
         const float sink = a.sinks && l < t.n_lines ? k_at<const float>(a.sinks)[head] : 0.0f;
-        scale[j] = k_attn_scale(w.run_m[j], w.run_sum[j], p.c, a.sinks != 0, sink * kLog2e);
+        scale[j] = k_attn_scale(run_m[j], run_sum[j], p.c, a.sinks != 0, sink * kLog2e);
     }
     char *lines = smem;
+    const k_prefill_lane<Shape> at_last(a.kv, smem);
 #pragma unroll
     for (int n = 0; n < Shape::NT; n++) {
         float4 x;
         if (n < Shape::RUN_REGS) {
             x = make_float4(w.run[n][0], w.run[n][1], w.run[n][2], w.run[n][3]);
         } else {
-            x = mine[(n - Shape::RUN_REGS) * Shape::THREADS];
+            x = at_last.run[(n - Shape::RUN_REGS) * Shape::THREADS];
         }
         uint32_t *to =
             reinterpret_cast<uint32_t *>(lines + (warp * 16 + g) * kRow + 16 * n) + lane % 4;
@@ -627,8 +572,7 @@ template <class Shape, bool kCap> K_DEV void k_prefill(const k_attn_prefill_args
 extern __shared__ __align__(16) char k_attn_smem[];
 
 #define K_PREFILL(name, size, cap) \
-    extern "C" __global__ void __launch_bounds__(k_prefill_##size::THREADS, \
-                                                 k_prefill_##size::BLOCKS) \
+    extern "C" __global__ void __launch_bounds__(k_prefill_##size::THREADS, 1) \
         name##_bf16_##size(const __grid_constant__ k_attn_prefill_args p) \
     { \
         k_prefill<k_prefill_##size, cap>(p, k_attn_smem); \
