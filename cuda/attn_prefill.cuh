@@ -208,18 +208,6 @@ K_DEV void k_prefill_load_q(const k_attn_args &a, const k_prefill_task &t, char 
     }
 }
 
-// Columns past head_dim of all tiles become zero.
-template <class Shape> K_DEV void k_prefill_clear_columns(int head_dim, char *tiles)
-{
-    const int first = (head_dim + 7) / 8, n = Shape::CHUNKS - first;
-#pragma unroll 1
-    for (int at = (int)threadIdx.x; at < 2 * Shape::STAGES * K_ATTN_TILE * n;
-         at += Shape::THREADS) {
-        *reinterpret_cast<uint4 *>(tiles + at / n * Shape::ROW + (first + at % n) * 16) =
-            make_uint4(0, 0, 0, 0);
-    }
-}
-
 // Is there a value in the tile that is not finite? Every thread looks at some; the answer is the
 // block's.
 template <class Shape> K_DEV bool k_prefill_broken(const char *v)
@@ -406,12 +394,6 @@ template <class Shape, bool kCap> K_DEV void k_prefill(const k_attn_prefill_args
         }
     }
 
-    if (a.kv.head_dim <= Shape::D - 8) { // steady turns copy no columns past head_dim
-        k_cp_async_wait<0>();
-        __syncthreads();
-        k_prefill_clear_columns<Shape>(a.kv.head_dim, smem);
-    }
-
     // ---- turns: products of tile i + 1, values of tile i, weights of tile i + 1 ----
     const auto is_edge = [&](int tile) {
         const int key0 = tile * K_ATTN_TILE;
@@ -466,7 +448,8 @@ template <class Shape, bool kCap> K_DEV void k_prefill(const k_attn_prefill_args
         }
     };
 
-    // The same where every line sees both tiles whole and no split ends.
+    // The same where every line sees both tiles whole and no split ends. Columns past head_dim are
+    // not copied: the first turns made them zero in both K tiles, Q in both V tiles.
     constexpr int kParts = k_prefill_copier<Shape>::PARTS;
     const char *v_src;
     const auto steady_turn = [&](int i, const k_prefill_lane<Shape> &at) {

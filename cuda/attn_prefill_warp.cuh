@@ -22,7 +22,7 @@ template <int kD, int kWarps, int kStages> struct k_prefill_shape {
     static constexpr int VIEW_AT = RUN_AT + RUN_SHARED * THREADS * 16;
     static constexpr int TASK_AT = VIEW_AT + LINES * 8;
     static constexpr int SMEM = TASK_AT + 48;
-    static_assert(APART || LINES * ROW <= STAGES * TILE, "Q has room");
+    static_assert(APART || LINES * ROW == STAGES * TILE, "Q passes through all of V's places");
 };
 using k_prefill_d64 = k_prefill_shape<64, 8, 2>;
 using k_prefill_d96 = k_prefill_shape<96, 8, 2>;
