@@ -166,8 +166,7 @@ oct_status oct_dev_run(struct oct_device *d, enum k_op op, const void *args)
         K_OPS(OP_NAME)
 #undef OP_NAME
     };
-    OCT_ASSERT((unsigned)op < K_N_OPS);
-    note_launch(d, names[op]);
+    note_launch(d, (unsigned)op < K_N_OPS ? names[op] : "an op that does not exist");
     const enum oct_fault_kind fault = oct_fault_kind_hit(OCT_FAULT_DEV_OP);
     if (fault == OCT_FAULT_FAIL) {
         return OCT_FAIL(OCT_E_DEVICE, "device %s: op %d failed: injected fault", d->table->name,
