@@ -15,6 +15,7 @@
 #include "kernels.h"
 #include "serve/kernel_cases.h"
 #include "serve/kernel_model.h"
+#include "serve/kernel_tables.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -420,19 +421,24 @@ oct_status oct_bench_kernels(const struct oct_params *p, const char *path, struc
     const int rounds = (int)oct_param_int(p, OCT_P_REPEAT, 5);
     (void)path; /* no model */
     if (!oct_param_bool(p, OCT_P_JSON)) {
-        return oct_bench_kernel_rows(oct_kernel_cases, oct_n_kernel_cases, device, rounds, out,
-                                     NULL);
+        OCT_TRY(
+            oct_bench_kernel_rows(oct_kernel_cases, oct_n_kernel_cases, device, rounds, out, NULL));
+        return oct_kernel_tables_print(out);
     }
     json_t *results = json_array();
+    json_t *tables = oct_kernel_tables_json();
     json_t *o = NULL;
     oct_status st = results ? oct_bench_kernel_rows(oct_kernel_cases, oct_n_kernel_cases, device,
                                                     rounds, out, results)
                             : oct_no_memory("results", 1);
     if (st == OCT_OK) {
-        o = json_pack("{s:s, s:O}", "suite", "kernels", "results", results);
+        o = tables ? json_pack("{s:s, s:O, s:O}", "suite", "kernels", "results", results, "kernels",
+                               tables)
+                   : NULL;
         st = o ? oct_output_json(out, o, false) : oct_no_memory("results", 1);
     }
     json_decref(o);
+    json_decref(tables);
     json_decref(results);
     return st;
 }

@@ -211,7 +211,31 @@ Test(bench, kernels_are_predicted_without_a_gpu)
         n_predicted += predicted != NULL;
     }
     cr_assert_gt(n_predicted, 0);
+    /* Beside them the committed tables: every kernel on both, with what was counted. */
+    const json_t *kernels = json_object_get(o, "kernels");
+    cr_assert(json_array_size(kernels) > 20 && json_array_size(kernels) % 2 == 0, "%s", s.out.data);
+    size_t n_counted = 0;
+    for (size_t i = 0; i < json_array_size(kernels); i++) {
+        const json_t *k = json_array_get(kernels, i);
+        const json_t *counted = json_object_get(k, "counted");
+        const char *name = json_string_value(json_object_get(k, "kernel"));
+        cr_assert(name && json_integer_value(json_object_get(k, "regs")) > 0, "%s", s.out.data);
+        cr_assert_eq(json_integer_value(json_object_get(k, "spills")), 0, "%s", name);
+        for (size_t j = 0; j < json_array_size(counted); j++) {
+            const json_t *c = json_array_get(counted, j);
+            cr_assert_str_eq(json_string_value(json_object_get(c, "kernel")), name);
+            cr_assert_geq(json_number_value(json_object_get(c, "sectors")), 1.0, "%s", name);
+            n_counted++;
+        }
+    }
+    cr_assert_gt(n_counted, 20u);
     json_decref(o);
+    spawned_free(&s);
+    spawn_line(&s, "bench|kernels|--device|cpu", NULL);
+    cr_assert_eq(s.code, 0, "%s", s.err.data);
+    cr_assert(strstr(s.out.data, "predicted") && strstr(s.out.data, "\ngemm_b16_16x64") &&
+                  strstr(s.out.data, "16 x 4096 x 4096\n"),
+              "%s", s.out.data);
     spawned_free(&s);
     spawn_line(&s, "bench|kernels|--device|toaster", NULL);
     cr_assert_eq(s.code, 2);
