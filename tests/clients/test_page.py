@@ -259,6 +259,7 @@ def keys(b, octavo, model):
             b.wait(f'document.getElementById("state").textContent === "{then}"', f'{key}: {then}')
         check(b.js('JSON.stringify([localStorage.length, document.cookie, sessionStorage["octavo.key"]])')
               == '[0,"","sesame"]')
+        b.js('model = ""')  # as before the page has heard its name
         ask(b, 'hello')
         a = answered(b, 1)
         check(a["text"], a)
