@@ -25,7 +25,7 @@ class SpeedOctavo(Octavo):
     def command(self):
         return [self.program, "serve", self.model, "--host", "127.0.0.1", "--port", str(self.port), "--threads",
                 str(self.threads), "--max-num-seqs", "32", "--max-model-len", "1024", "--kv-cache-bytes", "800MiB",
-                "--served-model-name", "tiny"]
+                "--served-model-name", "tiny", *self.only_clients]
 
 
 class SpeedLlama(LlamaServer):
