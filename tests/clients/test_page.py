@@ -252,6 +252,7 @@ def keys(b, octavo, model):
     try:
         b.open(server.url)
         b.wait('document.getElementById("state").textContent === "Locked"', 'a key is asked for')
+        b.call('Network.setBlockedURLs', urls=['*/v1/models'])
         check('API key' in text(b, 'banner'), text(b, 'banner'))
         for key, then in (('wrong', 'Locked'), ('sesame', 'Ready')):
             b.js('document.getElementById("key-open").click();'
@@ -261,8 +262,10 @@ def keys(b, octavo, model):
             b.wait(f'document.getElementById("state").textContent === "{then}"', f'{key}: {then}')
         check(b.js('JSON.stringify([localStorage.length, document.cookie, sessionStorage["octavo.key"]])')
               == '[0,"","sesame"]')
-        b.js('model = ""')  # as before the page has heard its name
-        ask(b, 'hello')
+        b.js('document.getElementById("prompt").focus()')
+        b.type('hello')
+        b.call('Network.setBlockedURLs', urls=[])  # asked before the page has heard the model's name
+        b.key('Enter', 13, '\r')
         a = answered(b, 1)
         check(a["text"], a)
     finally:
