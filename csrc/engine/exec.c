@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/exec.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "engine/thread.h"
 
@@ -63,17 +64,6 @@ static oct_status start_thread(struct oct_exec *x)
     return st;
 }
 
-/* So long from now, by the clock of waits. */
-static struct timespec after(int64_t us)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    const int64_t ns = t.tv_nsec + us % 1000000 * 1000;
-    t.tv_sec += (time_t)(us / 1000000 + ns / 1000000000);
-    t.tv_nsec = (long)(ns % 1000000000);
-    return t;
-}
-
 /* False: it is in a step that hangs, and is left there. */
 static bool stop_thread(struct oct_exec *x)
 {
@@ -81,7 +71,7 @@ static bool stop_thread(struct oct_exec *x)
     x->stop = true;
     (void)pthread_cond_signal(&x->go);
     unlock(x);
-    const struct timespec until = after(COMES_BACK_US);
+    const struct timespec until = oct_clock_after(COMES_BACK_US);
     const int failed = x->hangs ? pthread_clockjoin_np(x->thread, NULL, CLOCK_MONOTONIC, &until)
                                 : pthread_join(x->thread, NULL);
     if (failed && x->hangs) {
@@ -108,7 +98,7 @@ static oct_status launch(void *self)
     OCT_ASSERT(!x->launched);
     x->launched = true;
     if (x->has_thread) {
-        x->until = after(x->config.step_timeout_us);
+        x->until = oct_clock_after(x->config.step_timeout_us);
         lock(x);
         x->wanted = true;
         (void)pthread_cond_signal(&x->go);

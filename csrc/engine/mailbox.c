@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- life ---- */
 
@@ -189,19 +188,6 @@ static bool is_over(struct oct_mailbox *m, uint64_t id)
     return id ? !*place_of(m, id) : m->n_live == 0;
 }
 
-/* The time the kernel is told; far ahead is as good as for ever. */
-static struct timespec until(int64_t timeout_us)
-{
-    const int64_t year_us = (int64_t)365 * 24 * 3600 * 1000000;
-    const int64_t us = timeout_us < year_us ? timeout_us : year_us;
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    const int64_t ns = t.tv_nsec + us % 1000000 * 1000;
-    t.tv_sec += (time_t)(us / 1000000 + ns / 1000000000);
-    t.tv_nsec = (long)(ns % 1000000000);
-    return t;
-}
-
 oct_status oct_mailbox_wait(struct oct_mailbox *m, uint64_t id, int64_t timeout_us)
 {
     oct_status st = OCT_OK;
@@ -214,7 +200,7 @@ oct_status oct_mailbox_wait(struct oct_mailbox *m, uint64_t id, int64_t timeout_
     m->n_inside++;
     m->n_sleeping++;
     pthread_cond_t *cond = id ? &m->ended[id % OCT_MAIL_CONDS] : &m->idle;
-    const struct timespec t = until(timeout_us > 0 ? timeout_us : 0);
+    const struct timespec t = oct_clock_after(timeout_us > 0 ? timeout_us : 0);
     while (!is_over(m, id) && st == OCT_OK) {
         const int failed = timeout_us < 0 ? pthread_cond_wait(cond, &m->lock)
                                           : pthread_cond_timedwait(cond, &m->lock, &t);

@@ -138,46 +138,34 @@ static void spend_reserve(struct oct_http_listener *l)
     }
 }
 
+/* Up to n who have connected. 0, or why there are not more: EAGAIN, or what is wanting here. */
+static int accept_some(struct oct_http_listener *l, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct sockaddr_storage from;
+        socklen_t len;
+        const int fd = accept_one(l, &from, &len);
+        if (fd >= 0) {
+            char peer[64];
+            name_peer(&from, len, peer, sizeof peer);
+            accepted(l, fd, peer);
+        } else if (errno == EAGAIN || errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+                   errno == ENOMEM) {
+            return errno;
+        } /* else this one connection is gone already: ECONNABORTED, EPROTO, EPERM, EINTR */
+    }
+    return 0;
+}
+
 static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 {
     struct oct_http_listener *l = arg;
     (void)listen_fd, (void)what;
-    for (int i = 0; i < N_ACCEPTS; i++) {
-        struct sockaddr_storage from;
-        socklen_t len;
-        const int fd = accept_one(l, &from, &len);
-        if (fd >= 0) {
-            char peer[64];
-            name_peer(&from, len, peer, sizeof peer);
-            accepted(l, fd, peer);
-        } else if (errno == EMFILE || errno == ENFILE) {
-            spend_reserve(l);
-            if (l->h->accept_again_us) {
-                return;
-            }
-        } else if (errno == ENOBUFS || errno == ENOMEM) {
-            pause_accepting(l->h);
-            return;
-        } else if (errno == EAGAIN) {
-            return;
-        } /* else this one connection is gone already: ECONNABORTED, EPROTO, EPERM, EINTR */
-    }
-}
-
-/* Who has connected by now has been let in by the kernel, and gets an answer from us. */
-static void accept_last(struct oct_http_listener *l)
-{
-    for (int i = 0; i < BACKLOG; i++) {
-        struct sockaddr_storage from;
-        socklen_t len;
-        const int fd = accept_one(l, &from, &len);
-        if (fd >= 0) {
-            char peer[64];
-            name_peer(&from, len, peer, sizeof peer);
-            accepted(l, fd, peer);
-        } else if (errno != ECONNABORTED && errno != EPROTO && errno != EPERM && errno != EINTR) {
-            return;
-        }
+    const int why = accept_some(l, N_ACCEPTS);
+    if (why == EMFILE || why == ENFILE) {
+        spend_reserve(l);
+    } else if (why == ENOBUFS || why == ENOMEM) {
+        pause_accepting(l->h);
     }
 }
 
@@ -217,7 +205,7 @@ static oct_status add_listener(struct oct_http *h, int fd, struct oct_http_tls *
 void oct_http_listeners_accept_last(struct oct_http *h)
 {
     for (struct oct_http_listener *l = h->listeners; l; l = l->next) {
-        accept_last(l);
+        (void)accept_some(l, BACKLOG); /* the kernel has let them in: they get an answer from us */
     }
 }
 

@@ -272,11 +272,7 @@ static bool any_done(const struct batch *b)
 /* Until a result can be written, or LOOK_US have passed: Ctrl-C and the bar want a look. */
 static void wait_for_result(struct batch *b)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += LOOK_US * 1000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
+    const struct timespec until = oct_clock_after(LOOK_US);
     pthread_mutex_lock(&b->lock);
     while (!any_done(b) && !oct_interrupt_pending()) {
         if (pthread_cond_timedwait(&b->changed, &b->lock, &until) != 0) {

@@ -482,11 +482,7 @@ static void *close_engine(void *arg)
 /* False: it does not come back. */
 static bool join_soon(pthread_t t, int64_t wait_us)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    const int64_t ns = until.tv_nsec + wait_us % 1000000 * 1000;
-    until.tv_sec += wait_us / 1000000 + ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
+    const struct timespec until = oct_clock_after(wait_us);
     return pthread_clockjoin_np(t, NULL, CLOCK_MONOTONIC, &until) == 0;
 }
 

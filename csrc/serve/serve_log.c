@@ -98,11 +98,7 @@ oct_status oct_log_start(void)
 
 void oct_log_flush(int64_t wait_us)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    const int64_t ns = until.tv_nsec + wait_us % 1000000 * 1000;
-    until.tv_sec += wait_us / 1000000 + ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
+    const struct timespec until = oct_clock_after(wait_us);
     pthread_mutex_lock(&log_.lock);
     while (!log_.has_thread && log_.len > 0) {
         char chunk[CHUNK_BYTES];
