@@ -524,6 +524,10 @@ bool vg_check_global(struct vg_warp *w, const uint64_t addr[32], uint32_t mask, 
     }
     if (g->count) {
         vg_count_global(w, addr, mask, bytes, is_read(kind), is_write(kind));
+        if (kind == VG_LOAD_STRONG) {
+            w->cta->counts->n[VG_N_GLOBAL_STRONG_BYTES] +=
+                (uint64_t)__builtin_popcount(mask) * bytes;
+        }
     }
     if (g->race && !local_order) {
         vg_race_global(w, addr, mask, bytes, kind);

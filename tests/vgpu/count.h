@@ -22,6 +22,7 @@
     X(WARP_ASYNC,         "warp_inst_async")      X(WARP_SYNC,   "warp_inst_sync")     \
     X(WARP_COLLECTIVE,    "warp_inst_collective") X(WARP_OTHER,  "warp_inst_other")    \
     X(GLOBAL_READ_BYTES,  "global_read_bytes")    /* lanes x size */                   \
+    X(GLOBAL_STRONG_BYTES, "global_strong_read_bytes") /* of them */                   \
     X(GLOBAL_READ_SECT,   "global_read_sectors")  /* distinct 32 B sectors per inst */ \
     X(GLOBAL_READ_MIN,    "global_read_sectors_minimal")                               \
     X(GLOBAL_WRITE_BYTES, "global_write_bytes")                                        \
