@@ -6,6 +6,7 @@
 #include "cpu/levels.h"
 #include "cuda/kernel_test.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { MAX_TOP = K_SAMPLE_MAX_TOP, N_KINDS = 10 };
@@ -384,6 +385,45 @@ static void match_lists(const char *arch, uint64_t seed)
 Test(sample, however_many_tokens_lie_at_the_border, .timeout = 300)
 {
     match_lists("a100", 5);
+}
+
+/* Borders as good as between two buckets: top_p is, but for 2^-14 to 2^-25 of it, the share of one
+ * to three equal tokens before one to three less likely ones. The buckets' weights are known within
+ * 2^-15; the token drawn says which side was right. */
+static void match_edges(const char *arch, uint64_t seed)
+{
+    enum { VOCAB = 96, ROWS = 600, SPREAD = 31 };
+    struct oct_device *d = oracle();
+    kt_open(arch, seed);
+    struct batch *b = make_batch(seed, ROWS, VOCAB, 0);
+    struct rng rng = {seed};
+    for (int32_t i = 0; i < ROWS; i++) {
+        struct k_sample_row *r = &b->rows[i];
+        float *l = b->logits + i * b->stride;
+        const int32_t n = 1 + i % 3, n_less = 1 + i / 3 % 3, from = rng_below(&rng, SPREAD);
+        const float less = -0.05f - (float)rng_below(&rng, 3000) * 1e-3f;
+        for (int32_t t = 0; t < VOCAB; t++) {
+            l[t] = -60; /* weighs nothing */
+        }
+        for (int32_t k = 0; k < n + n_less; k++) { /* 31 and 96 have no divisor in common */
+            l[(from + SPREAD * k) % VOCAB] = k < n ? 0 : less;
+        }
+        *r = (struct k_sample_row){.seed = r->seed, .n_top = 1, .temperature = 1, .repetition = 1};
+        const double share = n / (n + n_less * exp((double)less));
+        const double off = ldexp(rng_below(&rng, 2) ? 1 : -1, -14 - rng_below(&rng, 12));
+        r->top_p = (float)(share * (1 + off));
+        b->device_rows[i] = *r;
+    }
+    run_oracle(d, b);
+    run_kernels(b, 0, b->n_rows);
+    compare(b, arch);
+    drop_batch(b);
+    oct_dev_close(d);
+}
+
+Test(sample, borders_between_buckets_are_on_the_right_side, .timeout = 300)
+{
+    match_edges("h100", 9);
 }
 
 /* The workspace that an engine reserves is enough for every batch within its limits, and just. */
